@@ -1,0 +1,109 @@
+"""The ASGI application: every route, and what lives as long as it does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway import pages
+from gateway.health import Health, Stoppable
+from gateway.hub import Hub
+from gateway.websocket import ChatSocket
+from shared.broker import GatewayBroker
+from shared.clock import Clock
+from shared.settings import Settings
+
+HUB_CLOSE_TIMEOUT = 0.3  # seconds, twice at most: stopping must not hang on a broker that does not answer
+
+log = structlog.get_logger("gateway")
+
+
+def build_app(
+    settings: Settings,
+    broker: GatewayBroker,
+    hub: Hub,
+    clock: Clock,
+    *,
+    name: str = "gateway",
+    on_hub_death: Callable[[], None] = lambda: None,
+) -> Starlette:
+    """The gateway as an ASGI application. `name` is this process's; `on_hub_death` is called once where the hub ends by
+    itself: nothing works then, so the process should end too."""
+    health = Health(broker, hub, clock, name)
+    routes = [
+        Route("/", pages.IndexPage().show),
+        Route("/livez", health.livez),
+        Route("/readyz", health.readyz),
+        WebSocketRoute("/ws", Door(ChatSocket(hub, settings), hub)),
+        Route("/ws", pages.upgrade_required),
+        WebSocketRoute("/{path:path}", pages.no_such_socket),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with running(hub, on_hub_death):
+            yield
+
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(EndQuietly)],
+        exception_handlers={HTTPException: pages.http_error, Exception: pages.internal_error},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+@asynccontextmanager
+async def running(hub: Hub, on_death: Callable[[], None]) -> AsyncIterator[None]:
+    """The hub at work, watched."""
+
+    def watch(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            log.critical("the hub has stopped: this gateway is of no use any more", exc_info=task.exception())
+            on_death()
+
+    task = asyncio.create_task(hub.run(), name="hub")
+    task.add_done_callback(watch)
+    try:
+        yield
+    finally:
+        task.remove_done_callback(watch)
+        task.cancel()
+        await asyncio.wait({task}, timeout=HUB_CLOSE_TIMEOUT)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hub.close(), HUB_CLOSE_TIMEOUT)
+
+
+class Door:
+    """Lets no new WebSocket in once the process is about to stop."""
+
+    def __init__(self, app: ASGIApp, hub: Stoppable) -> None:
+        self._app = app
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._hub.stopping:
+            refusal = pages.error(
+                503, "stopping", "This gateway is about to stop; connect again.", {"retry-after": "1"}
+            )
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class EndQuietly:
+    """An endpoint that outlives its connection is cancelled when the server stops: uvicorn would show a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(asyncio.CancelledError):
+            await self._app(scope, receive, send)

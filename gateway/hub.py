@@ -1,0 +1,415 @@
+"""The gateway's registry of attached sessions, fed by one drain for all of them.
+
+From a drained batch to the sockets there is no task, queue, timer, lock or round trip: each item goes to its session's
+connections, and each connection that got something is written to once. Everything else (submit, cancel, attach, read)
+is a call to the broker and a callback on its answer.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import structlog
+
+from gateway.connection import Connection
+from gateway.dialect import Ask, Dialect
+from gateway.line import Entry
+from gateway.live import LiveSession
+from gateway.outbox import Outbox
+from shared.broker import GatewayBroker
+from shared.clock import Clock
+from shared.errors import Busy, ChatError, SessionNotFound, UnknownId
+from shared.messages import (
+    Accepted,
+    Attached,
+    Batch,
+    Cursor,
+    GenerationRequest,
+    Item,
+    Page,
+    Submission,
+    Turn,
+    encode_request,
+)
+
+PAGE_BYTES = 64 << 10
+SILENCE = 1.0  # seconds after which a running session that says nothing is checked by position
+TOO_SLOW = 4408
+log = structlog.get_logger("gateway")
+
+
+class Patience(NamedTuple):
+    """Seconds; 0 is for ever."""
+
+    send: float = 30.0  # for a socket without room
+    idle: float = 0.0  # for a client that sends nothing and expects nothing
+
+
+class Hub:
+    """All of it runs in the event loop's thread, in callbacks."""
+
+    def __init__(self, broker: GatewayBroker, clock: Clock, patience: Patience) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._patience = patience
+        self._sessions: dict[str, LiveSession] = {}
+        self._connections: dict[Connection, None] = {}
+        self._touched: list[Outbox] = []
+        self._flush_due = False
+        self._epoch = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self.stopping = False
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def now(self) -> float:
+        """Clock seconds."""
+        return self._clock.now()
+
+    # --- the drain ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Drain for the life of the process."""
+        while True:
+            self.deliver(await self._broker.drain())
+
+    def deliver(self, batch: Batch) -> None:
+        """Everything of a batch, then one write per connection."""
+        self._flush_due = True  # at the end of this very call
+        self._see_epoch(batch.epoch)
+        if batch.lost:
+            self._attach_again()
+        for item in batch.items:
+            session = self._sessions.get(item.session)
+            if session is not None and not session.hold_back(item):
+                self._deliver(session, item)
+        for news in batch.places:
+            session = self._sessions.get(news.session)
+            for connection in session.connections if session is not None else ():
+                connection.outbox.put(connection.dialect.queued(news.id, news.place))
+        self._flush()
+
+    def _deliver(self, session: LiveSession, item: Item) -> None:
+        if session.note(item, self._clock.now()):
+            for connection in session.connections:
+                if not connection.outbox.offer(item):
+                    self._catch_up(connection)
+        if item.terminal:
+            self._advance(session)
+
+    def touch(self, outbox: Outbox) -> None:
+        """The outbox has something to be written in this turn of the loop."""
+        self._touched.append(outbox)
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        touched, self._touched = self._touched, []
+        now = self._clock.now()
+        for outbox in touched:
+            outbox.flush(now)
+
+    # --- joining and leaving -----------------------------------------------------------------------------------------
+
+    def enter(self, connection: Connection) -> None:
+        """A connection exists."""
+        self._connections[connection] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SILENCE, self._tick)
+
+    def begin(self, connection: Connection, system: str | None, model: str | None) -> None:
+        """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it."""
+        session = LiveSession(f"s_{secrets.token_hex(12)}", "", system, model)
+        self._sessions[session.id] = session
+        connection.session = session
+        session.joining += 1
+        self._broker.open(session.id, session.owner, session.system, session.model)
+        self._join(connection, session, None, resumed=False)
+
+    def resume(self, connection: Connection, id: str, after: Cursor | None) -> None:
+        """Join a session that exists, somewhere."""
+        session = self._sessions.get(id) or LiveSession(id, "", None, None)
+        self._sessions[id] = session
+        session.joining += 1
+        connection.begin_joining()
+        self._join(connection, session, after, resumed=True)
+
+    def _join(self, connection: Connection, session: LiveSession, after: Cursor | None, *, resumed: bool) -> None:
+        joined = partial(self._joined, connection, session, after, resumed)
+        _then(self._broker.attach(session.id, after), joined, partial(self._not_joined, connection, session))
+
+    def _joined(
+        self, connection: Connection, session: LiveSession, after: Cursor | None, resumed: bool, answer: Attached
+    ) -> None:
+        self._see_epoch(answer.epoch)
+        session.joining -= 1
+        session.attached(answer)
+        connection.end_joining()
+        if connection not in self._connections:
+            self._leave(session)
+            return
+        connection.session = session
+        session.connections.append(connection)
+        page = answer.page
+        first = page.items[0].index if page.items else answer.newest + 1
+        connection.outbox.begin(after, first)
+        said = connection.dialect.joined(session.id, resumed=resumed, recovered=page.recovered, open=answer.open)
+        connection.outbox.put(said)
+        self._write_page(connection, session, page)
+
+    def _not_joined(self, connection: Connection, session: LiveSession, error: ChatError) -> None:
+        session.joining -= 1
+        connection.end_joining()
+        connection.session = None
+        connection.outbox.put(connection.dialect.not_joined(error))
+        self._leave(session)
+
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._connections.pop(connection, None)
+        session = connection.session
+        if session is not None:
+            session.line.drop(connection)
+            if connection in session.connections:
+                session.connections.remove(connection)
+            self._leave(session)
+
+    def _leave(self, session: LiveSession) -> None:
+        """The last one out ends the subscription."""
+        if not session.connections and not session.joining and self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+            self._broker.detach(session.id)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def ask(self, connection: Connection, ask: Ask) -> None:
+        """Submit a message, now or when its turn comes."""
+        session = connection.session
+        if session is None:
+            connection.outbox.put(connection.dialect.refused(ask.id, SessionNotFound()))
+        elif session.line.holds(ask.id):
+            return  # the same id again: its one `accepted` is still to come
+        elif session.line.push(Entry(connection, ask)):
+            self._advance(session)
+        else:
+            connection.outbox.put(connection.dialect.refused(ask.id, Busy()))
+
+    def _advance(self, session: LiveSession) -> None:
+        entry = session.line.take()
+        if entry is None:
+            return
+        system = (Turn("system", session.system),) if session.system else ()
+        turns = (*system, Turn("user", entry.ask.content))
+        request = GenerationRequest(turns, entry.ask.model or session.model, entry.ask.params)
+        submission = Submission(session.id, entry.ask.id, session.generation, encode_request(request))
+        _then(
+            self._broker.submit(submission),
+            partial(self._accepted, session, entry),
+            partial(self._not_accepted, session, entry),
+        )
+
+    def _accepted(self, session: LiveSession, entry: Entry, answer: Accepted) -> None:
+        session.accepted(entry.ask.id, answer.generation, ended=answer.ended)
+        self._tell(session, entry, lambda dialect: dialect.accepted(entry.ask.id, answer.place))
+        self._release(session)
+
+    def _not_accepted(self, session: LiveSession, entry: Entry, error: ChatError) -> None:
+        if isinstance(error, Busy):
+            session.line.busy(error.detail)
+        elif isinstance(error, SessionNotFound) and self._sessions.get(session.id) is session:
+            session.line.busy(0)  # the broker has lost its memory: once it knows the session again the message is new
+            self._attach_again_one(session)
+        else:
+            session.line.failed()
+            self._tell(session, entry, lambda dialect: dialect.refused(entry.ask.id, error))
+        self._release(session)
+
+    def _release(self, session: LiveSession) -> None:
+        """The submit has its answer: what was held back may go, and so may the next message."""
+        for item in session.release():
+            self._deliver(session, item)
+        for connection in session.connections:
+            if not connection.outbox.live:
+                self._catch_up(connection)
+        self._advance(session)
+
+    def _tell(self, session: LiveSession, entry: Entry, say: Callable[[Dialect], list[bytes]]) -> None:
+        sender = entry.sender
+        if isinstance(sender, Connection) and sender.session is session and sender in self._connections:
+            sender.outbox.put(say(sender.dialect))
+
+    def stop(self, connection: Connection, id: str) -> None:
+        """Cancel a reply, wherever it is."""
+        session = connection.session
+        if session is None:
+            connection.outbox.put(connection.dialect.refused(id, UnknownId()))
+            return
+        waiting = session.line.holds(id)  # then the broker remembers the cancel for its submit
+        _then(
+            self._broker.cancel(session.id, id),
+            lambda seen: None if seen or waiting else self._not_stopped(connection, id, UnknownId()),
+            partial(self._not_stopped, connection, id),
+        )
+
+    def _not_stopped(self, connection: Connection, id: str, error: ChatError) -> None:
+        said = UnknownId() if isinstance(error, SessionNotFound) else error
+        connection.outbox.put(connection.dialect.refused(id, said))
+
+    # --- catching up -------------------------------------------------------------------------------------------------
+
+    def caught_room(self, connection: Connection) -> None:
+        """The socket has emptied."""
+        if not connection.outbox.live:
+            self._catch_up(connection)
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Read the next page, unless one is on its way or the socket has no room."""
+        session, outbox = connection.session, connection.outbox
+        if session is None or outbox.reading or outbox.blocked_at is not None or session.line.submitting is not None:
+            return
+        outbox.reading = True
+        _then(
+            self._broker.read(session.id, outbox.after, PAGE_BYTES),
+            partial(self._paged, connection, session),
+            partial(self._not_paged, connection),
+        )
+
+    def _paged(self, connection: Connection, session: LiveSession, page: Page) -> None:
+        outbox = connection.outbox
+        outbox.reading = False
+        if connection.session is not session or session.line.submitting is not None:
+            return  # gone; or an Accepted has to be said first, and its answer reads again
+        if not page.recovered:
+            pending = session.line.running != 0
+            outbox.begin(None, page.items[0].index if page.items else session.newest + 1)
+            outbox.put(connection.dialect.lost(session.id, pending=pending, open=session.open))
+        self._write_page(connection, session, page)
+
+    def _not_paged(self, connection: Connection, error: ChatError) -> None:
+        connection.outbox.reading = False  # the next check of silent sessions, or the next batch, tries again
+
+    def _write_page(self, connection: Connection, session: LiveSession, page: Page) -> None:
+        outbox = connection.outbox
+        for item in page.items:
+            if item.index >= outbox.next_index:
+                outbox.write(item)
+            session.note(item, self._clock.now())
+        if not outbox.flush(self._clock.now()):
+            return
+        if page.more or outbox.next_index <= session.newest:
+            self._catch_up(connection)
+        else:
+            outbox.live = True
+        self._advance(session)
+
+    # --- losses ------------------------------------------------------------------------------------------------------
+
+    def _see_epoch(self, epoch: str) -> None:
+        """A new epoch is a broker that has forgotten all: every session is told."""
+        known, self._epoch = self._epoch, epoch
+        if not known or known == epoch:
+            return
+        log.warning("the broker has lost its memory; telling every session", sessions=len(self._sessions))
+        for session in self._sessions.values():
+            pending = session.forget()
+            for connection in session.connections:
+                connection.outbox.begin(None, 0)
+                connection.outbox.put(connection.dialect.lost(session.id, pending=pending, open=()))
+
+    def _attach_again(self) -> None:
+        for session in self._sessions.values():
+            if session.connections:
+                self._attach_again_one(session)
+
+    def _attach_again_one(self, session: LiveSession) -> None:
+        """Subscribe anew, at the last event that came by the old subscription."""
+        self._broker.open(session.id, session.owner, session.system, session.model)
+        _then(self._broker.attach(session.id, session.after), partial(self._attached_again, session), _ignore)
+
+    def _attached_again(self, session: LiveSession, answer: Attached) -> None:
+        self._see_epoch(answer.epoch)
+        session.attached(answer)
+        for item in answer.page.items:
+            if not session.hold_back(item):
+                self._deliver(session, item)
+        for connection in session.connections:
+            if connection.outbox.next_index <= session.newest:
+                connection.outbox.live = False
+                self._catch_up(connection)
+        self._advance(session)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Once a second, while there are connections."""
+        self._timer = asyncio.get_running_loop().call_later(SILENCE, self._tick) if self._connections else None
+        self._check_silent()
+        self._close_overdue()
+
+    def _check_silent(self) -> None:
+        """G8: a running session that says nothing may have missed something."""
+        limit = self._clock.now() - SILENCE
+        silent = [s for s in self._sessions.values() if s.line.running and s.heard_at <= limit and s.connections]
+        if silent:
+            _then(self._broker.newest([session.id for session in silent]), partial(self._checked, silent), _ignore)
+
+    def _checked(self, sessions: list[LiveSession], newest: list[int]) -> None:
+        for session, index in zip(sessions, newest, strict=True):
+            session.newest = max(session.newest, index)
+            for connection in session.connections:
+                if connection.outbox.next_index <= session.newest:
+                    connection.outbox.live = False
+                    self._catch_up(connection)
+
+    def _close_overdue(self) -> None:
+        """Close readers that stay slow and, where that is asked for, clients that stay silent."""
+        now = self._clock.now()
+        for connection in tuple(self._connections):
+            blocked_at = connection.outbox.blocked_at
+            if blocked_at is not None and now - blocked_at >= self._patience.send > 0:
+                connection.outbox.writer.close(TOO_SLOW, "reader too slow")
+            elif now - connection.active_at >= self._patience.idle > 0 and _is_idle(connection):
+                connection.outbox.writer.close(TOO_SLOW, "idle too long")
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def going_away(self, retry_after_ms: int) -> None:
+        """Tell every client that can be told."""
+        for connection in self._connections:
+            connection.outbox.put(connection.dialect.going_away(retry_after_ms))
+
+    async def close(self) -> None:
+        """Stop the clockwork."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _is_idle(connection: Connection) -> bool:
+    return connection.session is None or not connection.session.line.running
+
+
+def _ignore(error: ChatError) -> None:
+    """What failed is tried again when the broker is back."""
+
+
+def _then(future: "asyncio.Future[Any]", done: Callable[[Any], None], failed: Callable[[ChatError], None]) -> None:
+    """Call back with the broker's answer."""
+
+    def answered(future: "asyncio.Future[Any]") -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            done(future.result())
+        elif isinstance(error, ChatError):
+            failed(error)
+        else:
+            raise error
+
+    future.add_done_callback(answered)

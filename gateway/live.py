@@ -1,0 +1,105 @@
+"""A session that is attached here: its connections, its line, and how much of it this gateway has seen."""
+
+from typing import TYPE_CHECKING
+
+from gateway.line import Line
+from shared.messages import Attached, Cursor, Item
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+
+
+class LiveSession:
+    """Lives from the first connection that joins to the last that leaves."""
+
+    __slots__ = (
+        "_held",
+        "_last",
+        "connections",
+        "generation",
+        "heard_at",
+        "id",
+        "joining",
+        "line",
+        "model",
+        "newest",
+        "owner",
+        "running_id",
+        "system",
+    )
+
+    def __init__(self, id: str, owner: str, system: str | None, model: str | None) -> None:
+        self.id = id
+        self.owner = owner
+        self.system = system
+        self.model = model
+        self.connections: list[Connection] = []
+        self.joining = 0  # connections whose attach has no answer yet
+        self.line = Line()
+        self.generation = 0  # the newest one that we know to be accepted
+        self.running_id = ""  # the message that `line.running` answers
+        self.newest = -1  # index of the newest item that we know of
+        self.heard_at = 0.0  # clock seconds of the last item
+        self._last: Item | None = None
+        self._held: list[Item] = []  # drained before their generation's Accepted
+
+    @property
+    def after(self) -> Cursor | None:
+        """The last event that was drained here."""
+        return None if self._last is None else self._last.cursor
+
+    @property
+    def open(self) -> list[str]:
+        """The ids that are accepted and have no terminal."""
+        return [self.running_id] if self.line.running else []
+
+    def attached(self, answer: Attached) -> None:
+        """Learn what the broker knows."""
+        self.owner, self.system, self.model = answer.owner, answer.system, answer.model
+        self.newest = max(self.newest, answer.newest)
+        self.line.ended(answer.ended)
+        self.generation = max(self.generation, answer.running, answer.ended)
+        if answer.running:
+            self.line.started(answer.running)
+            self.running_id = answer.open[0]
+
+    def accepted(self, id: str, generation: int, *, ended: bool) -> None:
+        """The broker has the message that was being submitted."""
+        self.line.accepted(generation, ended=ended)
+        self.generation = max(self.generation, generation)
+        if self.line.running == generation:
+            self.running_id = id
+
+    def hold_back(self, item: Item) -> bool:
+        """Whether the item has to wait for its Accepted; then it is kept until `release`."""
+        if self._held or (self.line.submitting is not None and item.generation > self.generation):
+            self._held.append(item)
+            return True
+        return False
+
+    def release(self) -> list[Item]:
+        """What was held back."""
+        held, self._held = self._held, []
+        return held
+
+    def note(self, item: Item, now: float) -> bool:
+        """See an item, by drain or by read. False: it was seen before."""
+        if item.terminal:
+            self.line.ended(item.generation)
+        elif item.generation > self.generation or not self.line.running:
+            self.line.started(item.generation)
+            self.running_id = item.id
+        self.generation = max(self.generation, item.generation)
+        self.heard_at = now
+        if self._last is not None and item.index <= self._last.index:
+            return False
+        self.newest = max(self.newest, item.index)
+        self._last = item
+        return True
+
+    def forget(self) -> bool:
+        """The broker has lost its memory. Returns whether a reply was under way."""
+        pending = self.line.running != 0
+        self.line.reset()
+        self.newest, self._last, self._held = -1, None, []
+        return pending

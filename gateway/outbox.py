@@ -1,0 +1,115 @@
+"""What is on its way to one connection, and how far its reader is.
+
+Live, it writes what is drained: only the successor of what it wrote last. Behind (a gap, or a socket that does not
+empty) it holds nothing: its hub reads from the broker by position, a page whenever the socket has room, until it has
+caught up.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.dialect import Dialect
+from shared.messages import Cursor, Item
+
+ROOM = (
+    128 << 10
+)  # bytes that the socket may leave unsent; above asyncio's high-water mark, so that `on_drained` follows
+
+
+class Writer(Protocol):
+    """The socket's side: never waits."""
+
+    on_drained: Callable[[], None] | None
+
+    def send(self, payloads: list[bytes]) -> None:
+        """Send text frames with these payloads, in one write. A closed socket swallows them."""
+        ...
+
+    def buffered(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake."""
+        ...
+
+
+class Outbox:
+    """`next_index` is that of the item to be written next; `live` whether drained items may be written as they come."""
+
+    __slots__ = (
+        "_after",
+        "_dialect",
+        "_last",
+        "_payloads",
+        "_touch",
+        "blocked_at",
+        "live",
+        "next_index",
+        "reading",
+        "writer",
+    )
+
+    def __init__(self, dialect: Dialect, writer: Writer, touch: Callable[["Outbox"], None]) -> None:
+        self.writer = writer
+        self._dialect = dialect
+        self._touch = touch  # asks for a flush soon
+        self._payloads: list[bytes] = []
+        self._after: Cursor | None = None
+        self._last: Item | None = None
+        self.next_index = 0
+        self.live = False
+        self.reading = False  # a page is on its way
+        self.blocked_at: float | None = None  # clock seconds since which the socket has had no room
+
+    @property
+    def after(self) -> Cursor | None:
+        """The last event that was written."""
+        return self._after if self._last is None else self._last.cursor
+
+    def begin(self, after: Cursor | None, next_index: int) -> None:
+        """Set the position; also after a loss."""
+        self._after, self._last, self.next_index = after, None, next_index
+
+    def offer(self, item: Item) -> bool:
+        """A drained item. False: there is a gap before it."""
+        if not self.live or item.index < self.next_index:
+            return True
+        if item.index > self.next_index:
+            self.live = False
+            return False
+        self.write(item)
+        return True
+
+    def write(self, item: Item) -> None:
+        """Render an item, without what the reader has of it already, and go on behind it."""
+        skip = 0
+        if self._last is None and self._after is not None:
+            skip = _overlap(item, self._after)
+        self._last = item
+        self.next_index = item.index + 1
+        self.put(self._dialect.events(item, skip))
+
+    def put(self, payloads: list[bytes]) -> None:
+        """Add frames to the next write."""
+        if payloads:
+            if not self._payloads:
+                self._touch(self)
+            self._payloads += payloads
+
+    def flush(self, now: float) -> bool:
+        """One write. False: the socket has no room for more; then the outbox is not live until it has."""
+        payloads, self._payloads = self._payloads, []
+        if payloads:
+            self.writer.send(payloads)
+        if self.writer.buffered() <= ROOM:
+            return True
+        self.live = False
+        self.blocked_at = now if self.blocked_at is None else self.blocked_at
+        return False
+
+
+def _overlap(item: Item, after: Cursor) -> int:
+    if (item.generation, item.attempt, item.nonce) != (after.generation, after.attempt, after.nonce):
+        return 0
+    return max(0, min(item.count, after.seq - item.first + 1))

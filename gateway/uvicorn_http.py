@@ -1,0 +1,72 @@
+"""uvicorn's HTTP protocol with bounds on what it lacks them for: the time and the size of request headers."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from gateway.nascent import Nascent
+from gateway.uvicorn_ws import ChatProtocol
+
+HEADERS_LIMIT = 65_536  # bytes of one request's line and headers
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 25\r\nconnection: close\r\n\r\n"
+    b"The headers are too large"
+)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Stock, but: a connection whose headers are late or too large is closed, and one that became a WebSocket leaves
+    nothing behind."""
+
+    def __init__(
+        self,
+        nascent: Nascent,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.nascent = nascent
+        self.unparsed = 0  # bytes received since the last complete headers
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.nascent.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.nascent.discard(self)
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self.nascent.add(self)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.nascent.discard(self)
+        self.unparsed = 0
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        self.unparsed += len(data)
+        super().data_received(data)
+        if self not in self.nascent:
+            self.unparsed = 0
+        elif self.unparsed > HEADERS_LIMIT and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        protocol = self.transport.get_protocol()
+        assert isinstance(protocol, ChatProtocol)
+        protocol.answer_unparsed_request()
+        self.parser = None  # type: ignore[assignment]  # parser and protocol hold each other: 4 KB until the next gc
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abort()

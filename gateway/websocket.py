@@ -1,0 +1,72 @@
+"""The endpoint `/ws`: from the handshake to a Connection, and the pump that feeds it."""
+
+from collections.abc import Sequence
+
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway import origin, protocol
+from gateway.connection import Connection
+from gateway.dialect import Dialect
+from gateway.hub import Hub
+from gateway.plain import PlainDialect
+from gateway.protocol import JsonDialect
+from gateway.uvicorn_ws import WRITER
+from gateway.writers import AsgiWriter, DirectWriter
+from shared.settings import Settings
+
+NO_BINARY = 1003
+TOO_LARGE = 1009
+
+
+class ChatSocket:
+    """An ASGI application for one route."""
+
+    def __init__(self, hub: Hub, settings: Settings) -> None:
+        self._hub = hub
+        self._origins = settings.gateway.origins
+        self._largest = settings.gateway.max_message_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection until it ends."""
+        spoken = choose_dialect(scope["subprotocols"])
+        if not origin.allowed(scope["headers"], self._origins):
+            await PlainTextResponse("This Origin is not allowed.\n", 403)(scope, receive, send)
+        elif spoken is None:
+            sentence = f"None of these subprotocols is spoken here; {protocol.SUBPROTOCOL} is.\n"
+            await PlainTextResponse(sentence, 400)(scope, receive, send)
+        else:
+            await receive()  # websocket.connect
+            subprotocol, dialect = spoken
+            await send({"type": "websocket.accept", "subprotocol": subprotocol})
+            protocol_object = scope["extensions"].get(WRITER)
+            writer = AsgiWriter(send) if protocol_object is None else DirectWriter(protocol_object)
+            await self._pump(Connection(self._hub, dialect, writer), writer, receive)
+
+    async def _pump(self, connection: Connection, writer: AsgiWriter | DirectWriter, receive: Receive) -> None:
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                self._take(connection, message)
+                await connection.settled()
+                await writer.room()
+        finally:
+            connection.on_gone()
+
+    def _take(self, connection: Connection, message: Message) -> None:
+        text = message.get("text")
+        if text is None:
+            connection.outbox.writer.close(NO_BINARY, "text frames only")
+        elif len(text) > self._largest or (len(text) * 4 > self._largest and len(text.encode()) > self._largest):
+            connection.outbox.writer.close(TOO_LARGE, "message too large")
+        else:
+            connection.on_text(text)
+
+
+def choose_dialect(subprotocols: Sequence[str]) -> tuple[str | None, Dialect] | None:
+    """The client's choice; None where it asks only for what is not spoken here."""
+    if not subprotocols:
+        return None, PlainDialect()
+    return (protocol.SUBPROTOCOL, JsonDialect()) if protocol.SUBPROTOCOL in subprotocols else None

@@ -1,0 +1,103 @@
+"""Two ways from an outbox to a socket: straight into the transport, or through ASGI's `send`."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import Send
+
+from gateway.frames import text_frame
+from gateway.uvicorn_ws import ChatProtocol
+
+
+class DirectWriter:
+    """Frames made here, one write per flush. For our own server class."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: ChatProtocol) -> None:
+        self._protocol = protocol
+
+    @property
+    def on_drained(self) -> Callable[[], None] | None:
+        """See gateway.outbox.Writer."""
+        return self._protocol.on_drained
+
+    @on_drained.setter
+    def on_drained(self, callback: Callable[[], None] | None) -> None:
+        self._protocol.on_drained = callback
+
+    def send(self, payloads: list[bytes]) -> None:
+        """See gateway.outbox.Writer."""
+        if len(payloads) == 1:
+            self._protocol.write(text_frame(payloads[0]))
+        else:
+            self._protocol.write(b"".join([text_frame(payload) for payload in payloads]))
+
+    def buffered(self) -> int:
+        """See gateway.outbox.Writer."""
+        return self._protocol.buffered()
+
+    async def room(self) -> None:
+        """Return when the socket takes more, or is gone."""
+        await self._protocol.writable.wait()
+
+    def close(self, code: int, reason: str) -> None:
+        """See gateway.outbox.Writer."""
+        self._protocol.close(code, reason)
+
+
+class AsgiWriter:
+    """For any other ASGI server: a task of its own, while there is something to send."""
+
+    def __init__(self, send: Send) -> None:
+        self.on_drained: Callable[[], None] | None = None
+        self._send = send
+        self._payloads: list[bytes] = []
+        self._buffered = 0
+        self._closing: tuple[int, str] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def send(self, payloads: list[bytes]) -> None:
+        """See gateway.outbox.Writer."""
+        if self._closing is None:
+            self._payloads += payloads
+            self._buffered += sum(map(len, payloads))
+            self._start()
+
+    def buffered(self) -> int:
+        """See gateway.outbox.Writer."""
+        return self._buffered
+
+    async def room(self) -> None:
+        """Return when everything is sent, or the socket is gone."""
+        await self._room.wait()
+
+    def close(self, code: int, reason: str) -> None:
+        """See gateway.outbox.Writer."""
+        if self._closing is None:
+            self._closing = (code, reason)
+            self._start()
+
+    def _start(self) -> None:
+        self._room.clear()
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._payloads:
+                payloads, self._payloads = self._payloads, []
+                for payload in payloads:
+                    await self._send({"type": "websocket.send", "text": payload.decode()})
+                    self._buffered -= len(payload)
+            if self._closing is not None:
+                code, reason = self._closing
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except (OSError, RuntimeError):
+            self._payloads, self._buffered = [], 0  # the socket is gone; the endpoint hears of it by `receive`
+        finally:
+            self._room.set()
+        if self.on_drained is not None:
+            self.on_drained()

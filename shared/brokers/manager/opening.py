@@ -1,0 +1,56 @@
+"""From settings to a linked peer."""
+
+import asyncio
+from multiprocessing import AuthenticationError
+
+from shared.brokers.manager.daemon import Daemon
+from shared.brokers.manager.link import ManagerLink
+from shared.brokers.manager.home import Home
+from shared.brokers.sides import GatewaySide, WorkerSide
+from shared.brokers.state import Limits
+from shared.settings import Settings
+
+START_SECONDS = 10.0  # for a broker process to come up
+_PAUSE = 0.02
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the broker process goes by."""
+    return Limits(
+        queue=settings.queue.limit,
+        queue_timeout=settings.queue.timeout,
+        lease=settings.lease.seconds,
+        max_attempts=settings.max_attempts,
+        retention=settings.reply.retention,
+        session_bytes=settings.reply.max_bytes,
+    )
+
+
+async def open_gateway(settings: Settings, name: str) -> GatewaySide:
+    """Start the broker where none listens, and link. Raises ValueError where the address cannot be used."""
+    home = Home.of_url(settings.broker.url)
+    home.prepare()
+    daemon = Daemon(home, settings.environment())
+    link = ManagerLink(home, name, daemon)
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            await link.connect()
+            return GatewaySide(link, name)
+        except AuthenticationError:
+            raise ValueError(f"the broker that is running in {home.directory} has another key") from None
+        except (FileNotFoundError, ConnectionRefusedError):
+            daemon()
+        except (OSError, EOFError):
+            pass  # it is there but does not answer yet
+        await asyncio.sleep(_PAUSE)
+    link.start()  # it may still come; readyz says that it is missing
+    return GatewaySide(link, name)
+
+
+async def open_worker(settings: Settings, name: str) -> WorkerSide:
+    """Link in the background, whenever a broker is there. Raises ValueError where the URL names no directory."""
+    home = Home.of_url(settings.broker.url)
+    link = ManagerLink(home, name)
+    link.start()
+    return WorkerSide(link, name)

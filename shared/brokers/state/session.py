@@ -1,0 +1,105 @@
+"""A session as the broker sees it: who owns it, its replies, who is subscribed."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from shared.brokers.state.reply import Reply
+from shared.messages import Cursor, Item, Page
+
+if TYPE_CHECKING:
+    from shared.brokers.state.subscriber import Subscriber
+
+
+class Session:
+    """At most one reply is open (`running`, be it queued or held); ended ones are kept for a while, oldest first."""
+
+    __slots__ = (
+        "bytes",
+        "early_cancels",
+        "ended",
+        "floor",
+        "id",
+        "ids",
+        "last",
+        "model",
+        "newest",
+        "owner",
+        "replies",
+        "running",
+        "subscribers",
+        "system",
+        "touched_at",
+    )
+
+    def __init__(self, id: str, owner: str, system: str | None, model: str | None, now: float) -> None:
+        self.id = id
+        self.owner = owner
+        self.system = system
+        self.model = model
+        self.replies: dict[int, Reply] = {}
+        self.ids: dict[str, Reply] = {}
+        self.running: Reply | None = None
+        self.last = 0  # the newest generation
+        self.ended = 0  # the newest one that has its terminal
+        self.newest = -1  # index of the last item
+        self.floor: Cursor | None = None  # the last event that expiry removed
+        self.bytes = 0
+        self.early_cancels: dict[str, None] = {}
+        self.subscribers: list[Subscriber] = []
+        self.touched_at = now
+
+    def add(self, reply: Reply) -> None:
+        """Take in a new reply as the one that is open."""
+        self.replies[reply.generation] = reply
+        self.ids[reply.id] = reply
+        self.running = reply
+        self.last = reply.generation
+
+    def file(self, reply: Reply, item: Item) -> None:
+        """Store an item and give it its index."""
+        self.newest += 1
+        item.index = self.newest
+        reply.items.append(item)
+        reply.bytes += len(item.events)
+        self.bytes += len(item.events)
+
+    def expire(self, reply: Reply) -> None:
+        """Drop an ended reply; its last event becomes the floor."""
+        del self.replies[reply.generation]
+        del self.ids[reply.id]
+        self.bytes -= reply.bytes
+        if reply.items:
+            self.floor = reply.items[-1].cursor
+
+    def oldest_ended(self) -> Reply | None:
+        """The kept reply that goes first when room is needed."""
+        oldest = next(iter(self.replies.values()), None)
+        return oldest if oldest is not None and oldest is not self.running else None
+
+    def page(self, after: Cursor | None, limit: int) -> Page:
+        """The items behind `after`, at most `limit` bytes of them but at least one."""
+        items: list[Item] = []
+        size = 0
+        start = self._start(after)
+        for item in self._from(start or (0, 0)):
+            size += len(item.events)
+            if items and size > limit:
+                return Page(items, more=True, recovered=start is not None)
+            items.append(item)
+        return Page(items, more=False, recovered=start is not None)
+
+    def _start(self, after: Cursor | None) -> tuple[int, int] | None:
+        """(generation, place in its items) where reading begins; None where events behind `after` are gone."""
+        if after is None or after == self.floor:
+            return (0, 0)
+        reply = self.replies.get(after.generation)
+        at = reply.behind(after) if reply is not None else None
+        return None if at is None else (after.generation, at)
+
+    def _from(self, start: tuple[int, int]) -> Iterator[Item]:
+        generation, at = start
+        for reply in self.replies.values():
+            if reply.generation > generation:
+                yield from reply.items
+            elif reply.generation == generation:
+                yield from reply.items[at:]

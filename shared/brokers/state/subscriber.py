@@ -1,0 +1,62 @@
+"""A gateway process as the broker sees it: which sessions it is attached to and what it has not drained yet."""
+
+from typing import TYPE_CHECKING
+
+from shared.messages import Batch, Item, Place
+
+if TYPE_CHECKING:
+    from shared.brokers.state.session import Session
+
+
+class Subscriber:
+    """`lost` is set where its next drain must say that the subscriptions are gone."""
+
+    __slots__ = ("bytes", "drains", "items", "link", "lost", "name", "places", "seen_at", "sessions")
+
+    def __init__(self, name: str, now: float) -> None:
+        self.name = name
+        self.link = -1
+        self.seen_at = now
+        self.sessions: dict[str, Session] = {}
+        self.items: list[Item] = []
+        self.bytes = 0
+        self.places: dict[str, Place] = {}
+        self.lost = True
+        self.drains = 0  # number of the newest drain
+
+    def add(self, session: "Session") -> None:
+        """Subscribe."""
+        if session.id not in self.sessions:
+            self.sessions[session.id] = session
+            session.subscribers.append(self)
+
+    def remove(self, session: "Session") -> None:
+        """Unsubscribe; items of it that are not drained yet are still delivered."""
+        if self.sessions.pop(session.id, None) is not None:
+            session.subscribers.remove(self)
+
+    def drop_all(self) -> None:
+        """Lose every subscription and say so."""
+        for session in self.sessions.values():
+            session.subscribers.remove(self)
+        self.sessions.clear()
+        self.items, self.bytes, self.places, self.lost = [], 0, {}, True
+
+    def offer(self, item: Item) -> None:
+        """Put an item into the next batch."""
+        self.items.append(item)
+        self.bytes += len(item.events)
+
+    def batch(self, epoch: str, number: int, now: float) -> Batch | None:
+        """What drain `number` gets; None while there is nothing. An outdated drain gets an empty one."""
+        if number != self.drains:
+            return Batch(epoch, False, [], [])
+        if not (self.items or self.places or self.lost):
+            return None
+        return self.batch_now(epoch, now)
+
+    def batch_now(self, epoch: str, now: float) -> Batch:
+        """What the newest drain gets, be there news or not."""
+        batch = Batch(epoch, self.lost, self.items, list(self.places.values()))
+        self.items, self.bytes, self.places, self.lost, self.seen_at = [], 0, {}, False, now
+        return batch

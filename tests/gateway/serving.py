@@ -1,0 +1,122 @@
+"""A gateway's server around any ASGI application, inside the test's own event loop."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.server import Server, configure
+from gateway.sockets import listen, port_of
+from gateway.uvicorn_ws import WRITER, ChatProtocol
+from shared.settings import GatewaySettings
+
+
+class FakeSessions:
+    """Stands in for the hub."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.hints: list[int] = []
+
+    def going_away(self, retry_after_ms: int) -> None:
+        self.hints.append(retry_after_ms)
+
+
+class Served:
+    """A running server."""
+
+    def __init__(self, server: Server, sessions: FakeSessions, port: int, task: asyncio.Task[None]) -> None:
+        self.server = server
+        self.sessions = sessions
+        self.port = port
+        self.ended = task
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, drain_delay: float = 0.0, **settings: Any) -> AsyncIterator[Served]:
+    """Stops at the end, and fails where the server failed."""
+    sockets = listen("127.0.0.1", 0)
+    sessions = FakeSessions()
+    server = Server(configure(with_lifespan(app), GatewaySettings(**settings)), sessions, drain_delay)
+    served = Served(server, sessions, port_of(sockets), asyncio.create_task(server.serve(sockets)))
+    try:
+        yield served
+    finally:
+        server.should_exit = True
+        await served.ended
+
+
+def with_lifespan(app: ASGIApp) -> ASGIApp:
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
+
+    return wrapped
+
+
+class Endpoint:
+    """An ASGI endpoint that accepts, hands its connection to the test and then waits for the end."""
+
+    def __init__(self, on_text: Callable[[ChatProtocol, str], None] | None = None) -> None:
+        self.opened: asyncio.Queue[ChatProtocol] = asyncio.Queue()
+        self.received: asyncio.Queue[Any] = asyncio.Queue()
+        self.disconnects: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._on_text = on_text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writer = scope["extensions"][WRITER]
+        await receive()
+        await send({"type": "websocket.accept"})
+        self.opened.put_nowait(writer)
+        while (message := await receive())["type"] == "websocket.receive":
+            self.received.put_nowait(message.get("text") if message.get("text") is not None else message.get("bytes"))
+        self.disconnects.put_nowait(dict(message))
+
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@asynccontextmanager
+async def raw_client(port: int, sent: bytes = UPGRADE + b"\r\n") -> AsyncIterator[socket.socket]:
+    """A socket that reads only when the test does, with a small buffer of its own."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", port))
+        await loop.sock_sendall(client, sent)
+        yield client
+
+
+async def read_to_end(client: socket.socket) -> bytes:
+    """All until the server has closed; a reset counts as closed."""
+    loop = asyncio.get_running_loop()
+    found = bytearray()
+    while True:
+        try:
+            data = await loop.sock_recv(client, 1 << 16)
+        except ConnectionResetError:
+            return bytes(found)
+        if not data:
+            return bytes(found)
+        found += data
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """For what no event announces. The test's own time-out ends it."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)

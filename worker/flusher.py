@@ -1,0 +1,162 @@
+"""The way from the runs to the broker: one append at a time, grouped, repeated as it is until its fate is known."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from shared.broker import WorkerBroker
+from shared.clock import Clock
+from shared.errors import BrokerUnavailable
+from shared.messages import Item, Refusal
+from worker.batching import Pacer
+from worker.run import Run
+
+MOST_BYTES = 1 << 20  # of events in one append; the rest goes with the next
+NEAR = 0.001  # seconds: uvloop's timers count milliseconds, less than one is not worth a timer
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds before an append is repeated
+
+log = structlog.get_logger("flusher")
+
+
+class Flusher:
+    """Runs offer themselves, one timer for all of them decides when they are emptied.
+
+    `settled` is told each run that is over by what the broker answered; `broken` of an error that repeating cannot
+    mend.
+    """
+
+    def __init__(
+        self,
+        broker: WorkerBroker,
+        clock: Clock,
+        settled: Callable[[Run], None],
+        broken: Callable[[BaseException], None],
+    ) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._settled = settled
+        self._broken = broken
+        self._loop = asyncio.get_running_loop()
+        self._pacer = Pacer()
+        self._offered: list[Run] = []
+        self._flying: list[Run] = []  # whose items are on their way, place by place
+        self._items: list[Item] = []
+        self._pause = FIRST_PAUSE
+        self._timer: asyncio.Handle | None = None  # of the next flush, or of a repetition
+        self._armed = False  # a timer is set or an answer is awaited
+        self._urgent = False
+        self._rested: asyncio.Event | None = None
+
+    def offer(self, run: Run, urgent: bool) -> None:
+        """See worker.run.Outlet."""
+        self._offered.append(run)
+        if not self._armed:
+            self._urgent = urgent
+            self._arm()
+        elif urgent and not self._urgent:
+            self._urgent = True
+            if not self._items:
+                self._arm()
+
+    def linked(self) -> None:
+        """The broker has answered something: if an append is to be repeated, now is the time."""
+        if self._items and self._timer is not None:
+            self._timer.cancel()
+            self._send()
+
+    async def rest(self) -> None:
+        """Return when nothing is offered or on its way."""
+        self._rested = asyncio.Event()
+        while self._armed:
+            self._rested.clear()
+            await self._rested.wait()
+
+    def close(self) -> None:
+        """Send nothing more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed = True
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Nothing is on its way: set the time of the next flush."""
+        self._armed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        wait = self._pacer.wait(self._clock.now(), urgent=self._urgent)
+        if wait < NEAR:
+            self._timer = self._loop.call_soon(self._flush)
+        else:
+            self._timer = self._loop.call_later(wait, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        self._pacer.began(self._clock.now())
+        self._collect()
+        if self._items:
+            self._send()
+        else:
+            self._next()
+
+    def _collect(self) -> None:
+        """Empty the runs that were offered, in their order, as far as one append may go."""
+        offered, self._offered, self._urgent = self._offered, [], False
+        flying, items, size = self._flying, self._items, 0
+        for run in offered:
+            if size > MOST_BYTES:
+                self._offered.append(run)
+                continue
+            item = run.take()
+            if item is not None:
+                flying.append(run)
+                items.append(item)
+                size += len(item.events)
+
+    def _send(self) -> None:
+        self._timer = None
+        self._broker.append(self._items).add_done_callback(self._answered)
+
+    def _answered(self, answer: "asyncio.Future[list[Refusal]]") -> None:
+        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+        if error is None:
+            self._pacer.answered(self._clock.now())
+            self._pause = FIRST_PAUSE
+            self._tell(answer.result())
+            self._next()
+        elif isinstance(error, BrokerUnavailable):
+            self._repeat()
+        else:
+            self._broken(error)
+
+    def _repeat(self) -> None:
+        """Whether the items were stored is unknown: the same again, but for runs that are of no interest any more."""
+        kept = [(run, item) for run, item in zip(self._flying, self._items, strict=True) if not run.over]
+        self._flying, self._items = [run for run, _ in kept], [item for _, item in kept]
+        if not kept:
+            self._next()
+            return
+        log.debug("an append is to be repeated", items=len(kept), pause=self._pause)
+        self._timer = self._loop.call_later(self._pause, self._send)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def _tell(self, refusals: list[Refusal]) -> None:
+        """Each run learns what came of its item."""
+        runs, self._flying, self._items = self._flying, [], []
+        refused = {refusal.place: refusal for refusal in refusals}
+        for place, run in enumerate(runs):
+            if place in refused:
+                run.refused(refused[place])
+            else:
+                run.stored()
+            if run.over:
+                self._settled(run)
+
+    def _next(self) -> None:
+        if self._offered:
+            self._arm()
+        else:
+            self._armed = False
+            if self._rested is not None:
+                self._rested.set()
