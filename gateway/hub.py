@@ -26,6 +26,7 @@ from shared.messages import (
     Attached,
     Batch,
     Cursor,
+    Flag,
     GenerationRequest,
     Item,
     Page,
@@ -37,6 +38,7 @@ from shared.messages import (
 PAGE_BYTES = 64 << 10
 SILENCE = 1.0  # seconds after which a running session that says nothing is checked by position
 TOO_SLOW = 4408
+TERMINAL = int(Flag.TERMINAL)  # IntFlag's own operators are slow
 log = structlog.get_logger("gateway")
 
 
@@ -82,22 +84,23 @@ class Hub:
         self._see_epoch(batch.epoch)
         if batch.lost:
             self._attach_again()
+        now = self._clock.now()
         for item in batch.items:
             session = self._sessions.get(item.session)
             if session is not None and not session.hold_back(item):
-                self._deliver(session, item)
+                self._deliver(session, item, now)
         for news in batch.places:
             session = self._sessions.get(news.session)
             for connection in session.connections if session is not None else ():
                 connection.outbox.put(connection.dialect.queued(news.id, news.place))
         self._flush()
 
-    def _deliver(self, session: LiveSession, item: Item) -> None:
-        if session.note(item, self._clock.now()):
+    def _deliver(self, session: LiveSession, item: Item, now: float) -> None:
+        if session.note(item, now):
             for connection in session.connections:
                 if not connection.outbox.offer(item):
                     self._catch_up(connection)
-        if item.terminal:
+        if item.flags & TERMINAL:
             self._advance(session)
 
     def touch(self, outbox: Outbox) -> None:
@@ -232,7 +235,7 @@ class Hub:
     def _release(self, session: LiveSession) -> None:
         """The submit has its answer: what was held back may go, and so may the next message."""
         for item in session.release():
-            self._deliver(session, item)
+            self._deliver(session, item, self._clock.now())
         for connection in session.connections:
             if not connection.outbox.live:
                 self._catch_up(connection)
@@ -336,7 +339,7 @@ class Hub:
         session.attached(answer)
         for item in answer.page.items:
             if not session.hold_back(item):
-                self._deliver(session, item)
+                self._deliver(session, item, self._clock.now())
         for connection in session.connections:
             if connection.outbox.next_index <= session.newest:
                 connection.outbox.live = False

@@ -83,8 +83,10 @@ class Line:
 
     def holds(self, id: str) -> bool:
         """Whether a message with this id waits or is being submitted."""
-        entries = (*self._waiting, self.submitting)
-        return any(entry is not None and entry.ask.id == id for entry in entries)
+        submitting = self.submitting
+        if submitting is not None and submitting.ask.id == id:
+            return True
+        return bool(self._waiting) and any(entry.ask.id == id for entry in self._waiting)
 
     def reset(self) -> None:
         """The broker has forgotten all: nothing runs."""

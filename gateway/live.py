@@ -84,16 +84,21 @@ class LiveSession:
 
     def note(self, item: Item, now: float) -> bool:
         """See an item, by drain or by read. False: it was seen before."""
+        generation, line = item.generation, self.line
         if item.terminal:
-            self.line.ended(item.generation)
-        elif item.generation > self.generation or not self.line.running:
-            self.line.started(item.generation)
-            self.running_id = item.id
-        self.generation = max(self.generation, item.generation)
+            line.ended(generation)
+        elif generation > line.running:
+            line.started(generation)
+            if line.running == generation:
+                self.running_id = item.id
+        if generation > self.generation:
+            self.generation = generation
         self.heard_at = now
-        if self._last is not None and item.index <= self._last.index:
+        index = item.index
+        if self._last is not None and index <= self._last.index:
             return False
-        self.newest = max(self.newest, item.index)
+        if index > self.newest:
+            self.newest = index
         self._last = item
         return True
 

@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.nascent import Nascent
-from gateway.sockets import BACKLOG
+from gateway.sockets import BACKLOG, addresses
 from gateway.uvicorn_http import HttpProtocol
 from gateway.uvicorn_ws import ChatProtocol
 from shared.settings import GatewaySettings
@@ -108,6 +108,11 @@ class Server(uvicorn.Server):
             self._sessions.going_away(random.randint(*RETRY_AFTER_MS))
         except Exception:
             log.exception("the clients were not told that this gateway stops")
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As in stock, and say where."""
+        await super().startup(sockets)
+        log.info("listening", on=" ".join(addresses(sockets or [])))
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second. A stop waits a little for the clients to leave by themselves."""

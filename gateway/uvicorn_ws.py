@@ -104,6 +104,11 @@ class ChatProtocol(WebSocketsSansIOProtocol):
         else:
             await super().send(message)
 
+    def handle_cont(self, event: Frame) -> None:
+        """Empty fragments count nothing towards the size limit, but each would be kept."""
+        if event.data or event.fin:
+            super().handle_cont(event)
+
     def send_receive_event_to_app(self) -> None:
         """Bad UTF-8 is the client's fault: stock writes a traceback."""
         if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):

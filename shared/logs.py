@@ -17,7 +17,7 @@ from shared.settings import LogSettings
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CONTROL_BUT_LINES = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
-_CHATTY = ("httpx2", "httpcore2")  # a line per upstream request at info, several at debug
+CHATTY = ("httpx2", "httpcore2")  # a line per upstream request at info, several at debug
 _COLUMN = 40  # characters that an event's text takes at least, so that the values behind it stand in line
 
 
@@ -30,7 +30,7 @@ def setup(settings: LogSettings, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _CHATTY:
+    for name in CHATTY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     structlog.configure(
         processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

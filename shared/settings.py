@@ -280,6 +280,9 @@ def read(prog: str, argv: Sequence[str], options: str = "") -> Settings:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line; argparse's own way is to print the whole usage first."""
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            message = f"{unknown}: no such option; --help lists them"
         raise Wrong(message.removeprefix("argument "))
 
 

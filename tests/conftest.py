@@ -14,12 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-pytest_plugins = ["pytester"]
+import uvloop
 
 
 def pytest_configure() -> None:
-    """The settings of whoever runs the tests are not the tests' business."""
+    """The settings of whoever runs the tests are not the tests' business. And uvloop's first loop opens a pipe that
+    stays for the life of the process: better now than in a test."""
+    uvloop.new_event_loop().close()
     for name in [name for name in os.environ if name.upper().startswith("LLM_CHAT_")]:
         del os.environ[name]
 

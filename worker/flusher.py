@@ -1,7 +1,7 @@
 """The way from the runs to the broker: one append at a time, grouped, repeated as it is until its fate is known."""
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -19,24 +19,29 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds before an append is repeated
 log = structlog.get_logger("flusher")
 
 
+class Owner(Protocol):
+    """Who is told what comes of it."""
+
+    def appended(self) -> None:
+        """The broker has stored something."""
+        ...
+
+    def settled(self, run: Run) -> None:
+        """A run is over by what the broker answered."""
+        ...
+
+    def broken(self, error: BaseException) -> None:
+        """An append failed in a way that repeating cannot mend: nothing is sent any more."""
+        ...
+
+
 class Flusher:
-    """Runs offer themselves, one timer for all of them decides when they are emptied.
+    """Runs offer themselves; one timer for all of them decides when they are emptied."""
 
-    `settled` is told each run that is over by what the broker answered; `broken` of an error that repeating cannot
-    mend.
-    """
-
-    def __init__(
-        self,
-        broker: WorkerBroker,
-        clock: Clock,
-        settled: Callable[[Run], None],
-        broken: Callable[[BaseException], None],
-    ) -> None:
+    def __init__(self, broker: WorkerBroker, clock: Clock, owner: Owner) -> None:
         self._broker = broker
         self._clock = clock
-        self._settled = settled
-        self._broken = broken
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._pacer = Pacer()
         self._offered: list[Run] = []
@@ -128,7 +133,7 @@ class Flusher:
         elif isinstance(error, BrokerUnavailable):
             self._repeat()
         else:
-            self._broken(error)
+            self._owner.broken(error)
 
     def _repeat(self) -> None:
         """Whether the items were stored is unknown: the same again, but for runs that are of no interest any more."""
@@ -151,7 +156,9 @@ class Flusher:
             else:
                 run.stored()
             if run.over:
-                self._settled(run)
+                self._owner.settled(run)
+        if len(refused) < len(runs):
+            self._owner.appended()
 
     def _next(self) -> None:
         if self._offered:

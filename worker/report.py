@@ -51,18 +51,23 @@ class Reporter:
     def __init__(self, end: socket.socket, pid: int) -> None:
         self._end = end
         self._pid = pid
+        self._fruitful = False
 
-    def fruitful(self) -> None:
-        """Something was stored."""
-        self._send(Fruitful(self._pid))
+    def appended(self) -> None:
+        """Something was stored. Called again and again, told once."""
+        if not self._fruitful:
+            self._fruitful = self._send(Fruitful(self._pid))
 
-    def holding(self, allowed: Sequence[tuple[int, float]], *, renewed: bool) -> None:
+    def holding(self, allowed: Sequence[tuple[int, float]], renewed: bool) -> None:
         """See Holding."""
         self._send(Holding(self._pid, list(allowed), renewed))
 
-    def _send(self, report: Report) -> None:
-        with contextlib.suppress(OSError):
+    def _send(self, report: Report) -> bool:
+        try:
             self._end.send(_encode(report))
+        except OSError:
+            return False
+        return True
 
 
 class Reports:

@@ -268,7 +268,7 @@ class Run:
             return self._cancelled(*self._receipt)
         texts, base = self._texts, self._base
         tally = Tally(base.pieces + len(texts), base.tokens + self._tokens, self._prompt_tokens, self._first_token_ms)
-        events: list[Event] = [Delta(text) for text in texts[self._sent :]]
+        events: list[Event] = list(map(Delta, texts[self._sent :]))
         flags = 0
         if self._head is not None:
             events.insert(0, self._head)

@@ -25,18 +25,22 @@ log = structlog.get_logger("runner")
 
 
 class Watch(Protocol):
-    """Somebody who renews leases on behalf of a process whose engine holds up the event loop."""
+    """Somebody outside this process who wants to know how it fares."""
 
-    def report(self, allowed: Sequence[tuple[int, float]], renewed: bool) -> None:
-        """All leases in force, with the seconds from now for which each may be renewed. `renewed`: just done by the
-        process itself."""
+    def appended(self) -> None:
+        """The broker has stored something."""
+        ...
+
+    def holding(self, allowed: Sequence[tuple[int, float]], renewed: bool) -> None:
+        """All leases in force, with the seconds from now for which each may be renewed on behalf of this process.
+        `renewed`: it is just doing so itself. Told only where the engine may hold up the event loop."""
         ...
 
 
 class Runner:
     """Runs what it claims, up to `slots` at a time. Made within a running loop.
 
-    `lease` is how long one lasts, in seconds. `alone`: take only what must run alone. `watch`: for engines that block.
+    `lease` is how long one lasts, in seconds. `alone`: take only what must run alone.
     """
 
     def __init__(
@@ -47,8 +51,8 @@ class Runner:
         *,
         slots: int,
         lease: float,
+        watch: Watch,
         alone: bool = False,
-        watch: Watch | None = None,
     ) -> None:
         self._broker = broker
         self._engine = engine
@@ -58,7 +62,7 @@ class Runner:
         self._alone = alone
         self._watch = watch
         self._runs: dict[int, Run] = {}
-        self._flusher = Flusher(broker, clock, self._settled, self._fail)
+        self._flusher = Flusher(broker, clock, self)
         self._pacer = Pacer(POLL_CAP)
         self._epoch = ""
         self._seen = 0
@@ -122,8 +126,8 @@ class Runner:
             return None
         self._renewed_at = now
         allowed = self._allowed(now)
-        if self._watch is not None:
-            self._watch.report(allowed, renewed=True)
+        if self._engine.blocks:
+            self._watch.holding(allowed, True)
         return [number for number, seconds in allowed if seconds > 0]
 
     def _allowed(self, now: float) -> list[tuple[int, float]]:
@@ -146,7 +150,7 @@ class Runner:
             run = self._runs.get(number)
             if run is not None:
                 run.abort()
-                self._settled(run)
+                self.settled(run)
 
     def _claim(self, leases: Sequence[Lease]) -> None:
         if not leases:
@@ -158,20 +162,28 @@ class Runner:
         self._runs.update((run.lease.number, run) for run in runs)
         self._claims += 1
         self._empty.clear()
-        if self._watch is not None:
-            self._watch.report(self._allowed(self._clock.now()), renewed=False)
+        if self._engine.blocks:  # told before the engine has a chance to block
+            self._watch.holding(self._allowed(self._clock.now()), False)
         for run in runs:
             run.begin()
 
-    # --- the end of a run, and of all --------------------------------------------------------------------------------
+    # --- what the flusher tells: worker.flusher.Owner ----------------------------------------------------------------
 
-    def _settled(self, run: Run) -> None:
+    def appended(self) -> None:
+        """See Owner."""
+        self._watch.appended()
+
+    def settled(self, run: Run) -> None:
+        """See Owner."""
         if self._runs.pop(run.lease.number, None) is not None and not self._runs:
             self._empty.set()
 
-    def _fail(self, error: BaseException) -> None:
+    def broken(self, error: BaseException) -> None:
+        """See Owner. `run` raises it."""
         if not self._failure.done():
             self._failure.set_exception(error)
+
+    # --- leaving -----------------------------------------------------------------------------------------------------
 
     async def _release(self, leases: list[int]) -> None:
         if leases:

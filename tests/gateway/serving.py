@@ -1,12 +1,14 @@
-"""A gateway's server around any ASGI application, inside the test's own event loop."""
+"""A gateway's server, or only its connections, around any ASGI application, inside the test's own event loop."""
 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
 
 from gateway.server import Server, configure
 from gateway.sockets import listen, port_of
@@ -26,13 +28,11 @@ class FakeSessions:
 
 
 class Served:
-    """A running server."""
+    """Our protocol classes around an application, listening."""
 
-    def __init__(self, server: Server, sessions: FakeSessions, port: int, task: asyncio.Task[None]) -> None:
-        self.server = server
-        self.sessions = sessions
+    def __init__(self, state: ServerState, port: int) -> None:
+        self.state = state
         self.port = port
-        self.ended = task
 
     @property
     def url(self) -> str:
@@ -40,20 +40,51 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, drain_delay: float = 0.0, **settings: Any) -> AsyncIterator[Served]:
-    """Stops at the end, and fails where the server failed."""
+async def serving(app: ASGIApp, **settings: Any) -> AsyncIterator[Served]:
+    """The connections without the server: it starts and stops at once."""
+    config = configure(app, GatewaySettings(**settings))
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    sockets = listen("127.0.0.1", 0)
+    factory = partial(config.http_protocol_class, config=config, server_state=state, app_state={}, _loop=loop)
+    server = await loop.create_server(factory, sock=sockets[0])
+    try:
+        yield Served(state, port_of(sockets))
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await until(lambda: not state.connections and not state.tasks)
+
+
+class Running(Served):
+    """A whole server."""
+
+    def __init__(self, server: Server, sessions: FakeSessions, port: int, ended: asyncio.Task[None]) -> None:
+        super().__init__(server.server_state, port)
+        self.server = server
+        self.sessions = sessions
+        self.ended = ended
+
+
+@asynccontextmanager
+async def running(app: ASGIApp, drain_delay: float = 0.0, **settings: Any) -> AsyncIterator[Running]:
+    """The server with all that belongs to it. Stops at the end, and fails where the server failed."""
     sockets = listen("127.0.0.1", 0)
     sessions = FakeSessions()
     server = Server(configure(with_lifespan(app), GatewaySettings(**settings)), sessions, drain_delay)
-    served = Served(server, sessions, port_of(sockets), asyncio.create_task(server.serve(sockets)))
+    ended = asyncio.create_task(server.serve(sockets))
     try:
-        yield served
+        yield Running(server, sessions, port_of(sockets), ended)
     finally:
         server.should_exit = True
-        await served.ended
+        await ended
 
 
 def with_lifespan(app: ASGIApp) -> ASGIApp:
+    """What the server must have, for applications that do without."""
+
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await app(scope, receive, send)
@@ -68,11 +99,10 @@ def with_lifespan(app: ASGIApp) -> ASGIApp:
 class Endpoint:
     """An ASGI endpoint that accepts, hands its connection to the test and then waits for the end."""
 
-    def __init__(self, on_text: Callable[[ChatProtocol, str], None] | None = None) -> None:
+    def __init__(self) -> None:
         self.opened: asyncio.Queue[ChatProtocol] = asyncio.Queue()
         self.received: asyncio.Queue[Any] = asyncio.Queue()
         self.disconnects: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._on_text = on_text
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = scope["extensions"][WRITER]

@@ -6,7 +6,7 @@ a setting that it cannot work with is a ValueError with a sentence for the opera
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from shared.settings import Settings
 from worker.engines.base import Engine
@@ -17,16 +17,19 @@ OWN = ("echo", "openai")
 
 def open_engine(settings: Settings) -> Engine:
     """The engine that `settings.engine` names. Raises ValueError, with a sentence, where there is none."""
-    return _opener(settings.engine)(settings)
+    name = settings.engine
+    check(name)
+    opener: Callable[[Settings], Engine]
+    opener = import_module(f"worker.engines.{name}").open_engine if name in OWN else _installed()[name].load()
+    return opener(settings)
 
 
-def _opener(name: str) -> Callable[[Settings], Engine]:
-    if name in OWN:
-        opener: Callable[[Settings], Engine] = import_module(f"worker.engines.{name}").open_engine
-        return opener
-    installed = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in installed:
-        known = ", ".join(sorted({*OWN, *installed}))
+def check(name: str) -> None:
+    """Raises ValueError, with a sentence, where there is no such engine. Imports none."""
+    if name not in OWN and name not in _installed():
+        known = ", ".join(sorted({*OWN, *_installed()}))
         raise ValueError(f"no engine is called {name!r}: LLM_CHAT_ENGINE may be one of {known}")
-    loaded: Callable[[Settings], Engine] = installed[name].load()
-    return loaded
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -121,18 +121,18 @@ class EchoEngine:
     def __init__(self, make_script: Callable[[str, int], Script], chunks: int, interval: float, clock: Clock) -> None:
         self._make_script = make_script
         self._chunks = chunks
-        self._wheel = Wheel(max(interval, LEAST_INTERVAL), clock) if interval > 0 else None
+        self.wheel = Wheel(max(interval, LEAST_INTERVAL), clock) if interval > 0 else None
         self._pouring: set[asyncio.Task[None]] = set()
 
     def start(self, job: Job, sink: Sink) -> Callable[[], None]:
         """The first piece at once, the others at their time."""
         stream = Stream(self._make_script(_last_message(job.request), self._chunks), job.pieces, sink)
-        if self._wheel is None:
+        if self.wheel is None:
             stream.step_many(SLICE)
             if stream.live:
                 self._pour(stream)
         elif stream.step():
-            self._wheel.add(stream.step)
+            self.wheel.add(stream.step)
         return stream.abort
 
     def _pour(self, stream: Stream) -> None:
@@ -142,8 +142,8 @@ class EchoEngine:
 
     async def close(self) -> None:
         """End what still runs."""
-        if self._wheel is not None:
-            self._wheel.stop()
+        if self.wheel is not None:
+            self.wheel.stop()
         for task in self._pouring:
             task.cancel()
         await asyncio.gather(*self._pouring, return_exceptions=True)

@@ -21,21 +21,21 @@ class Wheel:
 
     def __init__(self, interval: float, clock: Clock) -> None:
         self._grains = max(1, math.ceil(interval / GRAIN), min(GRAINS, int(interval / LEAST_GRAIN)))
-        self._grain = interval / self._grains
+        self.grain = interval / self._grains
         self._clock = clock
         self._due: dict[int, list[Callable[[], bool]]] = {}
         self._order: list[int] = []  # the keys of `due`, as a heap
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
     def add(self, step: Callable[[], bool]) -> None:
         """First call in one interval from now."""
-        self._put(math.ceil(self._clock.now() / self._grain) + self._grains, [step])
-        if self._timer is None:
+        self._put(math.ceil(self._clock.now() / self.grain) + self._grains, [step])
+        if self.timer is None:
             self._arm()
 
     def turn(self) -> None:
         """Call what is due. The timer does that; so may a test."""
-        now = self._clock.now() / self._grain
+        now = self._clock.now() / self.grain
         while self._order and self._order[0] <= now:
             moment = heapq.heappop(self._order)
             going = [step for step in self._due.pop(moment) if step()]
@@ -57,9 +57,9 @@ class Wheel:
             heapq.heappush(self._order, moment)
 
     def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         if self._order:
-            wait = self._order[0] * self._grain - self._clock.now()
-            self._timer = asyncio.get_running_loop().call_later(max(LEAST_GRAIN, wait), self.turn)
+            wait = self._order[0] * self.grain - self._clock.now()
+            self.timer = asyncio.get_running_loop().call_later(max(LEAST_GRAIN, wait), self.turn)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from shared import garbage
 from shared.brokers.manager import calls
 from shared.brokers.manager.home import Home
 from shared.brokers.state import BrokerState, Limits
@@ -129,6 +130,7 @@ def serve(home: Home, limits: Limits, *, embedded: bool) -> int:
     service = Service(limits)
     server = PeerServer(service, home, stop.set if embedded else lambda: None)
     threading.Thread(target=server.serve_forever, daemon=True, name="manager").start()
+    garbage.settle()
     log.info("the broker is ready", epoch=service.state.epoch)
     while not stop.wait(service.tick()):
         if embedded and server.deserted_at is not None and time.monotonic() - server.deserted_at > DESERTED:

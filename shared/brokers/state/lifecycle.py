@@ -1,6 +1,7 @@
 """The life of a reply: queued, leased, written, ended. Who may write is decided here (G3, G4, G5, G6 of
 shared/broker.py)."""
 
+import secrets
 from collections import OrderedDict
 
 from shared.brokers.state import terminals
@@ -26,7 +27,7 @@ class Lifecycle:
         self.ended: OrderedDict[Reply, None] = OrderedDict()  # in the order of their ends
         self.kept_bytes = 0
         self.wake: set[str] = set()
-        self._lease_number = 0
+        self._lease_number = secrets.randbits(40)  # so that a lease of a former epoch names nothing now
 
     # --- from submit to lease ----------------------------------------------------------------------------------------
 
@@ -85,7 +86,8 @@ class Lifecycle:
             return Refusal(place, "fenced")
         if reply.cancel_at is not None and not (item.terminal and item.count == 1):
             return Refusal(place, "cancelled", round((self._clock.now() - reply.cancel_at) * 1000))
-        if not self._make_room(reply.session, len(item.events)):
+        ends = item.terminal and item.count == 1  # as `length` would, and says more
+        if not self._make_room(reply.session, len(item.events)) and not ends:
             self.finish(reply, self.done(reply, "length"))
             return Refusal(place, "fenced")
         self._file(reply, item)
@@ -131,7 +133,9 @@ class Lifecycle:
         if reply.held is not None:
             self._tell_lost(reply.held)
             self._settle(reply.held)
-        self._file(reply, terminals.terminal_item(reply, event))
+        item = terminals.terminal_item(reply, event)
+        self._make_room(reply.session, len(item.events))
+        self._file(reply, item)
         self._end(reply)
 
     def _end(self, reply: Reply) -> None:

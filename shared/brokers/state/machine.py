@@ -103,6 +103,7 @@ class BrokerState:
         """G8: what is kept comes in the page, what follows in the batches."""
         chat = self._session(session)
         self._subscriber(gateway).add(chat)
+        chat.touched_at = self._clock.now()
         running = chat.running
         return Attached(
             self.epoch,
@@ -161,8 +162,8 @@ class BrokerState:
             self._life.withdraw(chat.running)
         for reply in list(chat.replies.values()):
             self._life.expire(reply)
-        for subscriber in tuple(chat.subscribers):
-            subscriber.remove(chat)
+        for subscriber in self._subscribers.values():
+            subscriber.forget(chat)
 
     def leave_gateway(self, gateway: str) -> None:
         """A gateway says goodbye, or is known to be gone."""
@@ -298,6 +299,7 @@ class BrokerState:
         pause, self._ticked_at = now - self._ticked_at, now
         if pause > max(self._limits.lease / 3, self._limits.tick * 2):
             self._life.forgive(now)
+        if pause > max(self._limits.silence / 3, IDLE_TICK * 2):  # IDLE_TICK itself may be more than a third of a lease
             for peer in self._peers():
                 peer.seen_at = now
 
@@ -319,11 +321,13 @@ class BrokerState:
         """G11: sessions that nobody follows and that keep nothing, gateways that do not drain, workers that do not
         poll."""
         for session in tuple(self._sessions.values()):
-            idle = not (session.subscribers or session.replies)
-            if idle and session.touched_at + self._limits.retention <= now:
+            if session.subscribers:
+                session.touched_at = now  # however it loses them, whoever comes next finds it for a while
+            elif not session.replies and session.touched_at + self._limits.retention <= now:
                 del self._sessions[session.id]
         silent = now - self._limits.silence
         for gateway in [name for name, subscriber in self._subscribers.items() if subscriber.seen_at <= silent]:
             self.leave_gateway(gateway)
+        silent = now - max(self._limits.silence, self._limits.lease)  # a poll waits for a third of a lease
         for worker in [name for name, seat in self._seats.items() if seat.seen_at <= silent and not seat.held]:
             del self._seats[worker]

@@ -35,6 +35,13 @@ class Subscriber:
         if self.sessions.pop(session.id, None) is not None:
             session.subscribers.remove(self)
 
+    def forget(self, session: "Session") -> None:
+        """Unsubscribe, and deliver nothing more of it."""
+        self.remove(session)
+        self.places.pop(session.id, None)
+        self.items = [item for item in self.items if item.session != session.id]
+        self.bytes = sum(len(item.events) for item in self.items)
+
     def drop_all(self) -> None:
         """Lose every subscription and say so."""
         for session in self.sessions.values():

@@ -1,0 +1,27 @@
+"""`python -m gateway`: settings, sockets, and then one gateway or several."""
+
+import sys
+from collections.abc import Sequence
+
+from gateway.process import serve
+from gateway.sockets import CannotListen, listen, raise_descriptor_limit
+from gateway.supervisor import supervise
+from shared import logs
+from shared.settings import load
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit status: 0 after a signal, 1 where it cannot serve, 2 where a setting is wrong."""
+    settings = load("gateway", argv, "gateway")
+    logs.setup(settings.log, "gateway")
+    raise_descriptor_limit()
+    try:
+        sockets = listen(settings.host, settings.port)
+    except CannotListen as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return 1
+    return serve(settings, sockets) if settings.gateway.processes == 1 else supervise(settings, sockets)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

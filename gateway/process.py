@@ -1,0 +1,93 @@
+"""One gateway process, from its settings and sockets to its exit status."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+
+from gateway.app import build_app
+from gateway.hub import Hub, Patience
+from gateway.server import SIGNALS, Server, configure
+from shared.broker import GatewayBroker
+from shared.brokers import open_gateway_broker
+from shared.children import watch_parent
+from shared.clock import SystemClock
+from shared.garbage import settle
+from shared.settings import Settings
+
+WRONG_SETTING = 2  # the exit status: starting again would not help
+BROKER_CLOSE_TIMEOUT = 0.5  # seconds
+
+log = structlog.get_logger("gateway")
+
+
+def serve(settings: Settings, sockets: list[socket.socket], *, has_parent: bool = False) -> int:
+    """Serve until a signal comes; returns the exit status. `has_parent`: it was started by gateway.supervisor and ends
+    when that ends."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        status = runner.run(_serve(settings, sockets, has_parent))
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # a late one could only spoil the exit status
+    return status
+
+
+async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: bool) -> int:
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        broker = await _unless_stopped(asyncio.ensure_future(open_gateway_broker(settings, name)))
+    except ValueError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return WRONG_SETTING
+    if broker is None:
+        return 0
+    try:
+        return await _serve_with(broker, settings, sockets, name, has_parent)
+    finally:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(broker.close(), BROKER_CLOSE_TIMEOUT)
+
+
+async def _unless_stopped(opening: asyncio.Future[GatewayBroker]) -> GatewayBroker | None:
+    """None where a signal came before the broker was there."""
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        stopped.set()
+        opening.cancel()
+
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    with suppress(asyncio.CancelledError):
+        broker = await opening
+        if not stopped.is_set():
+            return broker
+        await broker.close()
+    return None
+
+
+async def _serve_with(
+    broker: GatewayBroker, settings: Settings, sockets: list[socket.socket], name: str, has_parent: bool
+) -> int:
+    clock = SystemClock()
+    hub = Hub(broker, clock, Patience(settings.gateway.send_timeout, settings.gateway.idle_timeout))
+    app = build_app(settings, broker, hub, clock, name=name, on_hub_death=lambda: server.fail())
+    server = Server(configure(app, settings.gateway), hub, settings.gateway.drain_delay)
+    if has_parent:
+        watch_parent(asyncio.get_running_loop(), server.stop)
+    settle()
+    await server.serve(sockets)
+    return 1 if server.failed else 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # Windows, PyPy
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
