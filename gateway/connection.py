@@ -1,6 +1,5 @@
 """One client's connection: from its frames to the hub, from the hub to its outbox."""
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.dialect import Ask, Begin, Close, Dialect, Resume, Say, Stop
@@ -10,40 +9,46 @@ if TYPE_CHECKING:
     from gateway.hub import Hub
     from gateway.live import LiveSession
 
+OVERLOADED = 1013
+MOST_EARLY = 64
+
 
 class Connection:
     """Input comes by callback (`on_text`), so that an endpoint may but need not be a loop."""
 
-    __slots__ = ("_joining", "active_at", "dialect", "hub", "outbox", "session")
+    __slots__ = ("_early", "active_at", "dialect", "hub", "outbox", "session")
 
     def __init__(self, hub: "Hub", dialect: Dialect, writer: Writer) -> None:
         self.hub = hub
         self.dialect = dialect
         self.outbox = Outbox(dialect, writer, hub.touch)
         self.session: LiveSession | None = None
-        self._joining: asyncio.Future[None] | None = None
+        self._early: list[str] | None = None  # frames that wait for the answer to a resume
         self.active_at = hub.now()
         writer.on_drained = self._on_drained
         hub.enter(self)
 
-    async def settled(self) -> None:
-        """Return once a resume has its answer: the client's next frame depends on it."""
-        if self._joining is not None:
-            await self._joining
-
     def begin_joining(self) -> None:
-        """A resume is under way."""
-        self._joining = asyncio.get_running_loop().create_future()
+        """A resume is under way: what the client's next frames mean depends on its answer."""
+        self._early = []
 
     def end_joining(self) -> None:
         """It has its answer."""
-        joining, self._joining = self._joining, None
-        if joining is not None and not joining.done():
-            joining.set_result(None)
+        early, self._early = self._early, None
+        for text in early or ():
+            self.on_text(text)  # which may be another resume
 
     def on_text(self, text: str) -> None:
         """A text frame came."""
         self.active_at = self.hub.now()
+        if self._early is None:
+            self._act(text)
+        elif len(self._early) < MOST_EARLY:
+            self._early.append(text)
+        else:
+            self.outbox.writer.close(OVERLOADED, "too many frames before the session is there")
+
+    def _act(self, text: str) -> None:
         for action in self.dialect.receive(text):
             match action:
                 case Ask():

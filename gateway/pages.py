@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import re
+from http import HTTPStatus
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -51,9 +52,8 @@ def error(status: int, code: str, message: str, headers: dict[str, str] | None =
 async def http_error(request: Request, failure: Exception) -> Response:
     """Starlette's own refusals, such as 404 and 405, in the same form."""
     assert isinstance(failure, HTTPException)
-    code = failure.detail.lower().replace(" ", "_")
-    sentence = f"{failure.detail}: {request.method} {request.url.path}"
-    return error(failure.status_code, code, sentence, dict(failure.headers or {}))
+    code = HTTPStatus(failure.status_code).name.lower()
+    return error(failure.status_code, code, failure.detail, dict(failure.headers or {}))
 
 
 async def internal_error(request: Request, failure: Exception) -> Response:

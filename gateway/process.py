@@ -49,8 +49,7 @@ async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: b
     try:
         return await _serve_with(broker, settings, sockets, name, has_parent)
     finally:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(broker.close(), BROKER_CLOSE_TIMEOUT)
+        await _close(broker)
 
 
 async def _unless_stopped(opening: asyncio.Future[GatewayBroker]) -> GatewayBroker | None:
@@ -67,8 +66,13 @@ async def _unless_stopped(opening: asyncio.Future[GatewayBroker]) -> GatewayBrok
         broker = await opening
         if not stopped.is_set():
             return broker
-        await broker.close()
+        await _close(broker)
     return None
+
+
+async def _close(broker: GatewayBroker) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(broker.close(), BROKER_CLOSE_TIMEOUT)
 
 
 async def _serve_with(
@@ -88,6 +92,6 @@ async def _serve_with(
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     try:
         import uvloop
-    except ImportError:  # Windows, PyPy
+    except ImportError:  # it is not made for every system
         return asyncio.new_event_loop
     return uvloop.new_event_loop

@@ -44,6 +44,7 @@ class ChatProtocol(WebSocketsSansIOProtocol):
     """Stock, and a Writer."""
 
     on_drained: Callable[[], None] | None = None
+    on_text: Callable[[str], None] | None = None  # takes text frames, which then do not come by `receive`
 
     # --- Writer -----------------------------------------------------------------------------------------------------
 
@@ -111,13 +112,29 @@ class ChatProtocol(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         """Bad UTF-8 is the client's fault: stock writes a traceback."""
-        if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+        if self.curr_msg_data_type != "text" or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        try:
+            text = b"".join(self.frames).decode()
+        except UnicodeDecodeError:
             self.frames = []
             if self.conn.state is State.OPEN:
                 self.conn.send_close(1007, "not UTF-8")
             self.handle_parser_exception()
-        else:
+            return
+        if self.on_text is None:
             super().send_receive_event_to_app()
+        else:
+            self.frames = []
+            self._hand_over(text, self.on_text)
+
+    def _hand_over(self, text: str, on_text: Callable[[str], None]) -> None:
+        try:
+            on_text(text)
+        except Exception:
+            self.logger.exception("a frame could not be handled")
+            self.close(1011, "internal error")
 
     def shutdown(self) -> None:
         """Stock raises InvalidState where the peer has begun to close."""
@@ -127,16 +144,26 @@ class ChatProtocol(WebSocketsSansIOProtocol):
         else:
             super().shutdown()
 
+    def pause_writing(self) -> None:
+        """Who does not read is not read from: its requests would only add to what it does not read."""
+        super().pause_writing()
+        if self.on_text is not None and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
     def resume_writing(self) -> None:
         """Tell the Writer's user too."""
         super().resume_writing()
+        if self.on_text is not None and self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
         if self.on_drained is not None:
             self.on_drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the Writer's user."""
         super().connection_lost(exc)
-        self.on_drained = None
+        self.on_drained = self.on_text = None
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         """The endpoint has ended: let go of its scope, which holds this very object."""
@@ -169,11 +196,3 @@ class ChatProtocol(WebSocketsSansIOProtocol):
         """Give a peer that does not read `close_timeout` seconds for what is unsent."""
         if self.close_timer is None and not self.disconnected and self.buffered():
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

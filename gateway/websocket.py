@@ -1,4 +1,8 @@
-"""The endpoint `/ws`: from the handshake to a Connection, and the pump that feeds it."""
+"""The endpoint `/ws`: from the handshake to a Connection.
+
+Our own server class hands text frames straight to the connection, and the pump only waits for the end; with any other
+ASGI server it is the pump that feeds them.
+"""
 
 from collections.abc import Sequence
 
@@ -41,7 +45,9 @@ class ChatSocket:
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
             protocol_object = scope["extensions"].get(WRITER)
             writer = AsgiWriter(send) if protocol_object is None else DirectWriter(protocol_object)
-            await self._pump(Connection(self._hub, dialect, writer), writer, receive)
+            connection = Connection(self._hub, dialect, writer)
+            writer.listen(connection.on_text)
+            await self._pump(connection, writer, receive)
 
     async def _pump(self, connection: Connection, writer: AsgiWriter | DirectWriter, receive: Receive) -> None:
         try:
@@ -50,7 +56,6 @@ class ChatSocket:
                 if message["type"] == "websocket.disconnect":
                     return
                 self._take(connection, message)
-                await connection.settled()
                 await writer.room()
         finally:
             connection.on_gone()

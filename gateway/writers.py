@@ -26,6 +26,10 @@ class DirectWriter:
     def on_drained(self, callback: Callable[[], None] | None) -> None:
         self._protocol.on_drained = callback
 
+    def listen(self, on_text: Callable[[str], None]) -> None:
+        """Have text frames handed over as they are read, without a queue and a task in between."""
+        self._protocol.on_text = on_text
+
     def send(self, payloads: list[bytes]) -> None:
         """See gateway.outbox.Writer."""
         if len(payloads) == 1:
@@ -58,6 +62,9 @@ class AsgiWriter:
         self._task: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
+
+    def listen(self, on_text: Callable[[str], None]) -> None:
+        """ASGI has no such way: frames come by `receive`."""
 
     def send(self, payloads: list[bytes]) -> None:
         """See gateway.outbox.Writer."""

@@ -127,7 +127,8 @@ def _vocabulary() -> tuple[list[str], list[int], list[int]]:
 
 
 def _tensors(words: int, mute: list[int]) -> Iterator[tuple[str, Any]]:
-    """The weights by name: random, but the same each time."""
+    """The weights by name: random, but the same each time. The first dimension is a constant that no layer adds to;
+    by it the output makes mute words improbable at any temperature."""
     import numpy
 
     random = numpy.random.default_rng(1)
@@ -135,19 +136,28 @@ def _tensors(words: int, mute: list[int]) -> Iterator[tuple[str, Any]]:
     def weights(outputs: int, inputs: int) -> Any:
         return (random.standard_normal((outputs, inputs)) * 2 / numpy.sqrt(inputs)).astype(numpy.float32)
 
-    output = weights(words, _WIDTH)
+    def addition(inputs: int) -> Any:
+        added = weights(_WIDTH, inputs)
+        added[0] = 0
+        return added
+
+    embedding, output = weights(words, _WIDTH), weights(words, _WIDTH)
+    embedding[:, 0] = 1
+    output[:, 0] = 0
     output[mute] = 0
-    yield "token_embd.weight", weights(words, _WIDTH)
+    output[mute, 0] = -500
+    yield "token_embd.weight", embedding
     yield "output_norm.weight", numpy.ones(_WIDTH, numpy.float32)
     yield "output.weight", output
     for layer in range(_LAYERS):
         for name in ("attn_norm", "ffn_norm"):
             yield f"blk.{layer}.{name}.weight", numpy.ones(_WIDTH, numpy.float32)
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+        for name in ("attn_q", "attn_k", "attn_v"):
             yield f"blk.{layer}.{name}.weight", weights(_WIDTH, _WIDTH)
+        yield f"blk.{layer}.attn_output.weight", addition(_WIDTH)
         yield f"blk.{layer}.ffn_gate.weight", weights(_FORWARD, _WIDTH)
         yield f"blk.{layer}.ffn_up.weight", weights(_FORWARD, _WIDTH)
-        yield f"blk.{layer}.ffn_down.weight", weights(_WIDTH, _FORWARD)
+        yield f"blk.{layer}.ffn_down.weight", addition(_FORWARD)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Flusher:
         self._timer: asyncio.Handle | None = None  # of the next flush, or of a repetition
         self._armed = False  # a timer is set or an answer is awaited
         self._urgent = False
+        self._closed = False
         self._rested: asyncio.Event | None = None
 
     def offer(self, run: Run, urgent: bool) -> None:
@@ -79,9 +80,10 @@ class Flusher:
 
     def close(self) -> None:
         """Send nothing more."""
+        self._closed = self._armed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._armed = True
+            self._timer = None
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -99,7 +101,11 @@ class Flusher:
     def _flush(self) -> None:
         self._timer = None
         self._pacer.began(self._clock.now())
-        self._collect()
+        try:
+            self._collect()
+        except Exception as error:  # better a new process than one that sends nothing any more
+            self._owner.broken(error)
+            return
         if self._items:
             self._send()
         else:
@@ -125,6 +131,8 @@ class Flusher:
 
     def _answered(self, answer: "asyncio.Future[list[Refusal]]") -> None:
         error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
+        if self._closed:
+            return
         if error is None:
             self._pacer.answered(self._clock.now())
             self._pause = FIRST_PAUSE

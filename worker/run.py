@@ -153,6 +153,8 @@ class Run:
         """See Sink. The hot path."""
         if not (self._open and text):
             return
+        if not isinstance(text, str):  # bytes would do harm only where they are decoded, to others
+            raise TypeError("a piece of text is a str")
         texts = self._texts
         texts.append(text)
         self._tokens += tokens

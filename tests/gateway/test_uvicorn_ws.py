@@ -129,6 +129,27 @@ async def test_the_endpoint_learns_of_a_close_from_outside() -> None:
         await until(lambda: not served.state.connections)
 
 
+async def test_a_close_hears_the_answer_even_while_the_endpoint_is_not_listening() -> None:
+    over = asyncio.Event()
+    opened: asyncio.Queue[ChatProtocol] = asyncio.Queue()
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        opened.put_nowait(scope["extensions"][WRITER])
+        await over.wait()
+
+    async with serving(busy) as served, connect(served.url) as client:
+        writer = await opened.get()
+        await client.send("nobody takes this, so nothing more is read")
+        await until(lambda: writer.read_paused)
+
+        writer.close(1000, "enough")
+
+        await until(lambda: not served.state.connections)  # at once, not when close_timeout is over
+        over.set()
+
+
 async def test_a_close_by_asgi_is_the_same_close() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

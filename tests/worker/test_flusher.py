@@ -216,6 +216,17 @@ async def test_rest_comes_when_all_is_stored(clock: FakeClock) -> None:
     assert resting.done()
 
 
+async def test_an_error_of_our_own_is_told_too(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(run: Run) -> None:
+        raise ZeroDivisionError
+
+    scene = await Scene(clock, 1).started()
+    monkeypatch.setattr(Run, "take", fail)
+    scene.runs[0].piece("a")
+    await turns()
+    assert [type(error) for error in scene.owner.errors] == [ZeroDivisionError]
+
+
 async def test_after_closing_nothing_is_sent(clock: FakeClock) -> None:
     scene = await Scene(clock, 1).started()
     scene.runs[0].piece("a")
@@ -223,3 +234,15 @@ async def test_after_closing_nothing_is_sent(clock: FakeClock) -> None:
     scene.runs[0].piece("b")
     await turns()
     assert scene.broker.appends == []
+
+
+async def test_not_even_when_an_answer_comes_after_closing(clock: FakeClock) -> None:
+    scene = await Scene(clock, 1).started()
+    scene.runs[0].piece("a")
+    await turns()
+    scene.runs[0].piece("b")
+    scene.flusher.close()
+    scene.broker.store()
+    scene.flusher.linked()
+    await turns()
+    assert texts(scene.broker) == [[("m1", ["a"])]]

@@ -85,8 +85,10 @@ async def gateway(settings: Settings) -> AsyncIterator["Chat"]:
     """What a gateway sees."""
     broker = await open_gateway_broker(settings, "g")
     await broker.open("s", "owner", None, None)
-    yield Chat(broker)
-    await broker.close()
+    try:
+        yield Chat(broker)
+    finally:
+        await broker.close()
 
 
 @pytest.fixture
@@ -263,9 +265,11 @@ async def supervised(settings: Settings) -> AsyncIterator[Supervisor]:
 
     supervisor = Supervisor(settings, broker, SystemClock(), family, command, ends)
     running = asyncio.ensure_future(supervisor.run())
-    yield supervisor
-    supervisor.stop()
-    assert await running == 0
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+        assert await running == 0
 
 
 async def test_a_supervisor_renews_for_an_engine_that_blocks(chat: Chat, settings: Settings) -> None:

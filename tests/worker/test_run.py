@@ -195,6 +195,11 @@ def test_half_a_character_is_replaced(clock: FakeClock) -> None:
     assert done.text_sha256 == text_sha256("finea\ufffdb")
 
 
+def test_bytes_are_no_text(clock: FakeClock) -> None:
+    with pytest.raises(TypeError):
+        begin(clock).sink.piece(b"bytes")  # type: ignore[arg-type]
+
+
 # --- taking over ------------------------------------------------------------------------------------------------------
 
 STOOD = {"attempt": 2, "visible": True, "text": "Hel", "tally": Tally(2, 2, 5, 70), "waited_ms": 900}

@@ -49,10 +49,12 @@ class Scene:
         """Until the end of the block."""
         task = asyncio.ensure_future(self.runner.run())
         await turns()
-        yield self
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def poll(self, seconds: float = 0.0, **news: object) -> Poll:
         """Answer the poll that waits, `seconds` later; returns the next one."""

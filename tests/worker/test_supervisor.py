@@ -83,9 +83,11 @@ async def supervised(script: str = SLEEP, alone: str = SLEEP, settings: Settings
     scene = Scene(script, alone, settings)
     running = asyncio.ensure_future(scene.supervisor.run())
     await asyncio.sleep(0)
-    yield scene
-    scene.supervisor.stop()
-    assert await running == 0
+    try:
+        yield scene
+    finally:
+        scene.supervisor.stop()
+        assert await running == 0
     assert scene.broker.closed
 
 
@@ -134,6 +136,14 @@ async def test_the_slow_check_finds_suspects_and_replaces_an_alone_child_that_di
         await soon(lambda: scene.commands.count(True) >= 3)
         await soon(lambda: len(scene.broker.buried) >= 2)
         assert scene.commands.count(False) == 2
+
+
+async def test_an_alone_child_that_dies_is_not_replaced_in_a_hurry() -> None:
+    async with supervised(alone="raise SystemExit(1)") as scene:
+        scene.broker.suspects = 1
+        scene.kill(scene.pids[0])
+        await soon(lambda: len(scene.broker.buried) == 2 and len(scene.pids) == 2)
+        assert scene.commands == [False, False, True]
 
 
 async def test_leases_of_a_child_that_is_silent_are_renewed() -> None:

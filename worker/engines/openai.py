@@ -15,8 +15,8 @@ from shared.errors import ChatError, EngineError
 from shared.messages import GenerationRequest
 from shared.settings import OpenAISettings, Settings
 from worker.engines.base import Job, Sink
-from worker.engines.openai_upstream import LATE, Backoff, Upstream
-from worker.engines.openai_wire import BROKE_OFF, MISFORMED, Reply
+from worker.engines.openai_upstream import Backoff, Upstream
+from worker.engines.openai_wire import BROKE_OFF, LATE, MISFORMED, SILENT, Reply
 from worker.engines.sse import EventParser, TooLong
 
 SLOTS = 64
@@ -26,7 +26,6 @@ KEEPALIVE = 3.0  # seconds that an unused connection is kept: less than servers 
 LEEWAY = 5.0  # seconds that the engine's own time-outs have before its lease runs out
 LAST_WAIT = 2.0  # seconds for the usage and the end of the stream once the text is complete
 BACKOFF = Backoff()
-SILENT = "The model server fell silent in mid-reply."
 
 log = structlog.get_logger("openai")
 
@@ -99,11 +98,9 @@ class OpenAIEngine:
         """Pass the pieces on; returns when all is said. What brings no text does not move the deadline."""
         loop = asyncio.get_running_loop()
         parser, reply = EventParser(), Reply()
-        lateness = LATE
         while not reply.done:
-            data = await _next(received, deadline, lateness, reply)
+            data = await _next(received, deadline, reply)
             if _give(parser, data, reply, sink):
-                lateness = SILENT
                 if sink.congested:
                     await sink.relief()
                 deadline = loop.time() + self._between
@@ -116,13 +113,13 @@ class OpenAIEngine:
         return reply
 
 
-async def _next(received: AsyncGenerator[bytes, None], deadline: float, lateness: str, reply: Reply) -> bytes:
+async def _next(received: AsyncGenerator[bytes, None], deadline: float, reply: Reply) -> bytes:
     """What comes next; nothing at the end, and where the text is complete and what may follow it does not come."""
     try:
         async with asyncio.timeout_at(deadline):
             return await anext(received, b"")
     except TimeoutError:
-        error = EngineError(lateness)
+        error = EngineError(SILENT if reply.begun else LATE)
     except httpx2.HTTPError:
         error = EngineError(BROKE_OFF)
     if reply.complete:

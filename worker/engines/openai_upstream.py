@@ -12,9 +12,18 @@ import structlog
 
 from shared.errors import EngineError, EngineUnavailable
 from shared.messages import GenerationRequest
-from worker.engines.openai_wire import BROKE_OFF, Complaint, Dialect, Refused, body, complaint, first_model, refused
+from worker.engines.openai_wire import (
+    BROKE_OFF,
+    LATE,
+    Complaint,
+    Dialect,
+    Refused,
+    body,
+    complaint,
+    first_model,
+    refused,
+)
 
-LATE = "The model server took too long to begin its reply."
 NAMELESS = "No model is chosen, and the model server does not name one."
 MOST_COMPLAINT = 64 << 10  # bytes that are read of a refusal
 MOST_MODELS = 8 << 20  # bytes that are read of a list of models
@@ -165,8 +174,6 @@ async def _beginning(response: httpx2.Response, most: int) -> bytes:
         async with contextlib.aclosing(response.aiter_bytes()) as parts:
             async for part in parts:
                 found += part
-                if len(found) >= most:
-                    break
     except httpx2.HTTPError:
         pass  # what has come must do
     finally:

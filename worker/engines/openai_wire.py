@@ -11,6 +11,8 @@ from shared.errors import ChatError, EngineError, EngineUnavailable, PromptTooLo
 from shared.messages import GenerationRequest, Usage
 
 DONE = b"[DONE]"
+LATE = "The model server took too long to begin its reply."
+SILENT = "The model server fell silent in mid-reply."
 BROKE_OFF = "The model server broke off its reply."
 MISFORMED = "The model server sent something that is not a chat stream."
 FILTERED = "The model server's content filter ended the reply."
@@ -163,9 +165,10 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class Reply:
     """What a stream has said so far."""
 
-    __slots__ = ("done", "finish_reason", "usage")
+    __slots__ = ("begun", "done", "finish_reason", "usage")
 
     def __init__(self) -> None:
+        self.begun = False  # there was some text
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
         self.done = False  # the server said that nothing more comes
@@ -201,7 +204,9 @@ class Reply:
 
     def _choice(self, choice: _Choice) -> str:
         self.finish_reason = choice.finish_reason or self.finish_reason
-        return (choice.delta and choice.delta.content) or ""
+        text = (choice.delta and choice.delta.content) or ""
+        self.begun = self.begun or text != ""
+        return text
 
 
 def _usage(counted: _Usage) -> Usage | None:

@@ -36,12 +36,14 @@ class Wheel:
     def turn(self) -> None:
         """Call what is due. The timer does that; so may a test."""
         now = self._clock.now() / self.grain
-        while self._order and self._order[0] <= now:
-            moment = heapq.heappop(self._order)
-            going = [step for step in self._due.pop(moment) if step()]
-            if going:
-                self._put(moment + self._grains, going)
-        self._arm()
+        try:
+            while self._order and self._order[0] <= now:
+                moment = heapq.heappop(self._order)
+                going = [step for step in self._due.pop(moment) if step()]
+                if going:
+                    self._put(moment + self._grains, going)
+        finally:  # one that fails does not stop the others
+            self._arm()
 
     def stop(self) -> None:
         """Call nothing any more."""

@@ -5,7 +5,7 @@ socket.
 it, `wire.py` and `link.py` are the other end: an event loop that speaks the manager's wire format without threads.
 """
 
-from shared.brokers.manager.link import ManagerLink
 from shared.brokers.manager.home import Home
+from shared.brokers.manager.link import ManagerLink
 
-__all__ = ["ManagerLink", "Home"]
+__all__ = ["Home", "ManagerLink"]

@@ -4,8 +4,8 @@ import asyncio
 from multiprocessing import AuthenticationError
 
 from shared.brokers.manager.daemon import Daemon
-from shared.brokers.manager.link import ManagerLink
 from shared.brokers.manager.home import Home
+from shared.brokers.manager.link import ManagerLink
 from shared.brokers.sides import GatewaySide, WorkerSide
 from shared.brokers.state import Limits
 from shared.settings import Settings

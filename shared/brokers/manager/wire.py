@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any, cast
 
@@ -121,6 +122,19 @@ def _result(answer: tuple[str, Any]) -> Any:
 async def open_wire(home: Home, name: str, on_lost: Callable[[Wire], None]) -> Wire:
     """As `authenticate`, without blocking."""
     loop = asyncio.get_running_loop()
-    ident, descriptor = await loop.run_in_executor(None, authenticate, home, name)
+    executor = ThreadPoolExecutor(1)  # of its own, so that no thread stays behind
+    authenticated = executor.submit(authenticate, home, name)
+    executor.shutdown(wait=False)
+    try:
+        ident, descriptor = await asyncio.wrap_future(authenticated)
+    except asyncio.CancelledError:
+        authenticated.add_done_callback(_discard)
+        raise
     _, wire = await loop.create_unix_connection(lambda: Wire(ident, on_lost), sock=socket.socket(fileno=descriptor))
     return wire
+
+
+def _discard(authenticated: "Future[tuple[str, int]]") -> None:
+    """Nobody waits for the connection any more."""
+    if not authenticated.cancelled() and authenticated.exception() is None:
+        os.close(authenticated.result()[1])

@@ -1,6 +1,6 @@
 """A generation as the broker sees it: where it stands, who may write it, and the items it has so far."""
 
-import secrets
+import random
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ class Reply:
     def begin_attempt(self) -> None:
         """From here on only the new attempt may write."""
         self.attempt += 1
-        self.nonce = secrets.token_hex(4)
+        self.nonce = f"{random.getrandbits(32):08x}"  # no secret: it only tells one memory's attempts from another's
         self.next_seq = 0
 
     def holds(self, first: int, count: int) -> bool:

@@ -12,8 +12,9 @@ from worker.engines.base import Engine, Job
 class RecordingSink:
     """A `worker.engines.base.Sink`. It takes what comes, also after the end: tests look for that."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int | None = None) -> None:
         self.pieces: list[str] = []
+        self.room = room  # so many pieces make it congested
         self.tokens = 0
         self.ends: list[tuple[str, Usage | None] | ChatError] = []
         self.congested = False
@@ -31,8 +32,8 @@ class RecordingSink:
         return "".join(self.pieces)
 
     def relax(self) -> None:
-        """No longer congested."""
-        self.congested = False
+        """No longer congested, and never again."""
+        self.congested, self.room = False, None
         self._news.set()
 
     async def end(self) -> tuple[str, Usage | None] | ChatError:
@@ -54,6 +55,7 @@ class RecordingSink:
         """See Sink."""
         self.pieces.append(text)
         self.tokens += tokens
+        self.congested = self.congested or len(self.pieces) == self.room
         self._news.set()
 
     def finish(self, reason: Literal["stop", "length"], usage: Usage | None = None) -> None:

@@ -18,7 +18,9 @@ sessions = st.sampled_from(["s0", "s0", "s1", "s2", "s3"])
 ids = st.sampled_from([f"m{number}" for number in range(5)])
 index = st.integers(0, 2)
 anywhere = st.integers(0, 1000)
-kinds = st.sampled_from(["next", "next", "next", "end", "alone", "repeat", "hole", "overlap", "longer", "forged", "cuckoo"])
+kinds = st.sampled_from(
+    ["next", "next", "next", "end", "alone", "repeat", "hole", "overlap", "longer", "forged", "cuckoo"]
+)
 TROUBLES = [
     "forget",
     "worker leaves",
@@ -313,7 +315,9 @@ class BrokerMachine(RuleBasedStateMachine):
         """G11. The only look at what is private."""
         play = self.play
         for worker in play.workers:
-            play.call("leave_worker", worker.name, foretell=lambda w=worker: play.model.leave_worker(w.name, blame=False))
+            play.call(
+                "leave_worker", worker.name, foretell=lambda w=worker: play.model.leave_worker(w.name, blame=False)
+            )
         for reader in play.readers:
             play.call("leave_gateway", reader.name, foretell=lambda r=reader: play.model.leave_gateway(r.name))
         for worker in play.workers:
