@@ -6,6 +6,7 @@ is a call to the broker and a callback on its answer.
 """
 
 import asyncio
+import random
 import secrets
 from collections.abc import Callable
 from functools import partial
@@ -61,6 +62,7 @@ class Hub:
         self._touched: list[Outbox] = []
         self._flush_due = False
         self._epoch = ""
+        self._losses = 0  # of all subscriptions
         self._timer: asyncio.TimerHandle | None = None
         self.stopping = False
 
@@ -83,23 +85,24 @@ class Hub:
         self._flush_due = True  # at the end of this very call
         self._see_epoch(batch.epoch)
         if batch.lost:
+            self._losses += 1
             self._attach_again()
+        for news in batch.places:
+            session = self._sessions.get(news.session)
+            for connection in session.connections if session is not None else ():
+                connection.outbox.put(connection.dialect.queued(news.id, news.place))
         now = self._clock.now()
         for item in batch.items:
             session = self._sessions.get(item.session)
             if session is not None and not session.hold_back(item):
                 self._deliver(session, item, now)
-        for news in batch.places:
-            session = self._sessions.get(news.session)
-            for connection in session.connections if session is not None else ():
-                connection.outbox.put(connection.dialect.queued(news.id, news.place))
         self._flush()
 
     def _deliver(self, session: LiveSession, item: Item, now: float) -> None:
-        if session.note(item, now):
-            for connection in session.connections:
-                if not connection.outbox.offer(item):
-                    self._catch_up(connection)
+        session.note(item, now)
+        for connection in session.connections:  # also of what was seen before: in a page, by one connection only
+            if not connection.outbox.offer(item):
+                self._catch_up(connection)
         if item.flags & TERMINAL:
             self._advance(session)
 
@@ -143,16 +146,21 @@ class Hub:
         self._join(connection, session, after, resumed=True)
 
     def _join(self, connection: Connection, session: LiveSession, after: Cursor | None, *, resumed: bool) -> None:
-        joined = partial(self._joined, connection, session, after, resumed)
+        joined = partial(self._joined, connection, session, after, resumed, self._losses)
         _then(self._broker.attach(session.id, after), joined, partial(self._not_joined, connection, session))
 
     def _joined(
-        self, connection: Connection, session: LiveSession, after: Cursor | None, resumed: bool, answer: Attached
+        self,
+        connection: Connection,
+        session: LiveSession,
+        after: Cursor | None,
+        resumed: bool,
+        losses: int,
+        answer: Attached,
     ) -> None:
         self._see_epoch(answer.epoch)
         session.joining -= 1
         session.attached(answer)
-        connection.end_joining()
         if connection not in self._connections:
             self._leave(session)
             return
@@ -160,22 +168,31 @@ class Hub:
         session.connections.append(connection)
         page = answer.page
         first = page.items[0].index if page.items else answer.newest + 1
-        connection.outbox.begin(after, first)
+        connection.outbox.begin(after if page.recovered else None, first)
         said = connection.dialect.joined(session.id, resumed=resumed, recovered=page.recovered, open=answer.open)
         connection.outbox.put(said)
         self._write_page(connection, session, page)
+        if losses != self._losses:
+            self._attach_again_one(session)  # the answer may be older than the loss
+        connection.end_joining()
 
     def _not_joined(self, connection: Connection, session: LiveSession, error: ChatError) -> None:
         session.joining -= 1
-        connection.end_joining()
-        connection.session = None
-        connection.outbox.put(connection.dialect.not_joined(error))
         self._leave(session)
+        if connection not in self._connections:
+            return
+        said = connection.dialect.not_joined(error)
+        if connection.session is session:  # it was to be a new one: its messages have nowhere to go
+            connection.session = None
+            for entry in session.line.clear():
+                said += connection.dialect.refused(entry.ask.id, error)
+        connection.outbox.put(said)
+        connection.end_joining()
 
     def leave(self, connection: Connection) -> None:
         """A connection has ended."""
         self._connections.pop(connection, None)
-        session = connection.session
+        session, connection.session = connection.session, None
         if session is not None:
             session.line.drop(connection)
             if connection in session.connections:
@@ -195,7 +212,7 @@ class Hub:
         session = connection.session
         if session is None:
             connection.outbox.put(connection.dialect.refused(ask.id, SessionNotFound()))
-        elif session.line.holds(ask.id):
+        elif session.line.holds(ask.id, connection):
             return  # the same id again: its one `accepted` is still to come
         elif session.line.push(Entry(connection, ask)):
             self._advance(session)
@@ -230,6 +247,8 @@ class Hub:
         else:
             session.line.failed()
             self._tell(session, entry, lambda dialect: dialect.refused(entry.ask.id, error))
+        if entry.sender not in self._connections:
+            session.line.drop(entry.sender)  # it may have gone back to the line
         self._release(session)
 
     def _release(self, session: LiveSession) -> None:
@@ -294,7 +313,7 @@ class Hub:
         self._write_page(connection, session, page)
 
     def _not_paged(self, connection: Connection, error: ChatError) -> None:
-        connection.outbox.reading = False  # the next check of silent sessions, or the next batch, tries again
+        connection.outbox.reading = False  # the next tick tries again
 
     def _write_page(self, connection: Connection, session: LiveSession, page: Page) -> None:
         outbox = connection.outbox
@@ -340,17 +359,23 @@ class Hub:
         for item in answer.page.items:
             if not session.hold_back(item):
                 self._deliver(session, item, self._clock.now())
-        for connection in session.connections:
-            if connection.outbox.next_index <= session.newest:
-                connection.outbox.live = False
-                self._catch_up(connection)
+        self._close_gaps(session)
         self._advance(session)
+
+    def _close_gaps(self, session: LiveSession) -> None:
+        for connection in session.connections:
+            outbox = connection.outbox
+            if not outbox.live or outbox.next_index <= session.newest:
+                outbox.live = False
+                self._catch_up(connection)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         """Once a second, while there are connections."""
         self._timer = asyncio.get_running_loop().call_later(SILENCE, self._tick) if self._connections else None
+        for session in self._sessions.values():
+            self._close_gaps(session)  # where a page could not be read
         self._check_silent()
         self._close_overdue()
 
@@ -364,10 +389,7 @@ class Hub:
     def _checked(self, sessions: list[LiveSession], newest: list[int]) -> None:
         for session, index in zip(sessions, newest, strict=True):
             session.newest = max(session.newest, index)
-            for connection in session.connections:
-                if connection.outbox.next_index <= session.newest:
-                    connection.outbox.live = False
-                    self._catch_up(connection)
+            self._close_gaps(session)
 
     def _close_overdue(self) -> None:
         """Close readers that stay slow and, where that is asked for, clients that stay silent."""
@@ -376,15 +398,16 @@ class Hub:
             blocked_at = connection.outbox.blocked_at
             if blocked_at is not None and now - blocked_at >= self._patience.send > 0:
                 connection.outbox.writer.close(TOO_SLOW, "reader too slow")
-            elif now - connection.active_at >= self._patience.idle > 0 and _is_idle(connection):
+            elif now - _last_traffic(connection) >= self._patience.idle > 0 and _is_idle(connection):
                 connection.outbox.writer.close(TOO_SLOW, "idle too long")
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def going_away(self, retry_after_ms: int) -> None:
-        """Tell every client that can be told."""
+        """Tell every client that can be told; each another time, for all at once would be a second outage."""
         for connection in self._connections:
-            connection.outbox.put(connection.dialect.going_away(retry_after_ms))
+            delay = round(retry_after_ms * random.uniform(0.5, 1.5))
+            connection.outbox.put(connection.dialect.going_away(delay))
 
     async def close(self) -> None:
         """Stop the clockwork."""
@@ -395,6 +418,11 @@ class Hub:
 
 def _is_idle(connection: Connection) -> bool:
     return connection.session is None or not connection.session.line.running
+
+
+def _last_traffic(connection: Connection) -> float:
+    session = connection.session
+    return connection.active_at if session is None else max(connection.active_at, session.heard_at)
 
 
 def _ignore(error: ChatError) -> None:

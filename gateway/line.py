@@ -33,8 +33,8 @@ class Line:
         self._recent: dict[str, None] = {}
 
     def push(self, entry: Entry) -> bool:
-        """Join the line; False where it is full."""
-        if len(self._waiting) >= LONGEST:
+        """Join the line; False where it is full: but for an id that was accepted, which does not stay long."""
+        if len(self._waiting) >= LONGEST and entry.ask.id not in self._recent:
             return False
         self._waiting.append(entry)
         return True
@@ -43,20 +43,26 @@ class Line:
         """The message to be submitted now, if any: it is `submitting` until one of the next three is called."""
         if self.submitting is not None or not self._waiting:
             return None
-        if self.running and self._waiting[0].ask.id not in self._recent:
+        known = next((entry for entry in self._waiting if entry.ask.id in self._recent), None)
+        if known is None and self.running:
             return None
-        self.submitting = self._waiting.popleft()
+        self.submitting = known or self._waiting[0]
+        self._waiting.remove(self.submitting)
         return self.submitting
 
     def accepted(self, generation: int, *, ended: bool) -> None:
         """The broker has it."""
         entry, self.submitting = self.submitting, None
         if entry is not None:
-            self._recent[entry.ask.id] = None
-            if len(self._recent) > REMEMBERED:
-                del self._recent[next(iter(self._recent))]
+            self.remember(entry.ask.id)
         if not ended:
             self.started(generation)
+
+    def remember(self, id: str) -> None:
+        """The broker has a message with this id, whoever sent it."""
+        self._recent[id] = None
+        if len(self._recent) > REMEMBERED:
+            del self._recent[next(iter(self._recent))]
 
     def busy(self, generation: int) -> None:
         """Another generation runs: back to the head. It may have ended since."""
@@ -81,12 +87,12 @@ class Line:
         if self.running <= self._ended:
             self.running = 0
 
-    def holds(self, id: str) -> bool:
-        """Whether a message with this id waits or is being submitted."""
+    def holds(self, id: str, sender: object = None) -> bool:
+        """Whether a message with this id, from this sender if one is named, waits or is being submitted."""
         submitting = self.submitting
-        if submitting is not None and submitting.ask.id == id:
+        if submitting is not None and _is(submitting, id, sender):
             return True
-        return bool(self._waiting) and any(entry.ask.id == id for entry in self._waiting)
+        return bool(self._waiting) and any(_is(entry, id, sender) for entry in self._waiting)
 
     def reset(self) -> None:
         """The broker has forgotten all: nothing runs."""
@@ -98,6 +104,10 @@ class Line:
         self._waiting = deque(entry for entry in self._waiting if entry.sender is not sender)
 
     def clear(self) -> list[Entry]:
-        """Empty the line, for whoever tells the senders. What is being submitted stays."""
+        """All that has no answer yet, for whoever tells the senders. Nothing waits then."""
         entries, self._waiting = list(self._waiting), deque()
-        return entries
+        return entries if self.submitting is None else [self.submitting, *entries]
+
+
+def _is(entry: Entry, id: str, sender: object) -> bool:
+    return entry.ask.id == id and sender in (None, entry.sender)

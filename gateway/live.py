@@ -60,8 +60,7 @@ class LiveSession:
         self.line.ended(answer.ended)
         self.generation = max(self.generation, answer.running, answer.ended)
         if answer.running:
-            self.line.started(answer.running)
-            self.running_id = answer.open[0]
+            self._started(answer.running, answer.open[0])
 
     def accepted(self, id: str, generation: int, *, ended: bool) -> None:
         """The broker has the message that was being submitted."""
@@ -88,9 +87,7 @@ class LiveSession:
         if item.terminal:
             line.ended(generation)
         elif generation > line.running:
-            line.started(generation)
-            if line.running == generation:
-                self.running_id = item.id
+            self._started(generation, item.id)
         if generation > self.generation:
             self.generation = generation
         self.heard_at = now
@@ -101,6 +98,12 @@ class LiveSession:
             self.newest = index
         self._last = item
         return True
+
+    def _started(self, generation: int, id: str) -> None:
+        self.line.started(generation)
+        if self.line.running == generation:
+            self.running_id = id
+            self.line.remember(id)
 
     def forget(self) -> bool:
         """The broker has lost its memory. Returns whether a reply was under way."""

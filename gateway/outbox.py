@@ -11,9 +11,8 @@ from typing import Protocol
 from gateway.dialect import Dialect
 from shared.messages import Cursor, Item
 
-ROOM = (
-    128 << 10
-)  # bytes that the socket may leave unsent; above asyncio's high-water mark, so that `on_drained` follows
+# Bytes that the socket may leave unsent: asyncio's high-water mark, so that `on_drained` is sure to follow.
+ROOM = 64 << 10
 
 
 class Writer(Protocol):
@@ -83,10 +82,8 @@ class Outbox:
 
     def write(self, item: Item) -> None:
         """Render an item, without what the reader has of it already, and go on behind it."""
-        skip = 0
-        if self._last is None and self._after is not None:
-            skip = _overlap(item, self._after)
-        self._last = item
+        skip = 0 if self._after is None else _overlap(item, self._after)
+        self._after, self._last = None, item
         self.next_index = item.index + 1
         self.put(self._dialect.events(item, skip))
 

@@ -25,7 +25,7 @@ from shared.settings import GatewaySettings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Seconds. What stops us kills us after five, so all of this together stays below four, whatever the settings say.
-LONGEST_DRAIN = 2.0
+LONGEST_DRAIN = 1.5
 ABORT_AFTER = 0.5  # for clients that do not take what is still unsent
 GRACE = 1  # for endpoints
 SAME_STOP = 0.5  # one Ctrl-C reaches a process by its group and by its parent: two signals, one wish

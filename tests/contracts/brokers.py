@@ -135,6 +135,14 @@ class Mortal(Manager):
         link.start()
         return GatewaySide(link, name)
 
+    def cut(self, side: GatewayBroker) -> None:
+        """The link of this gateway breaks, its drain under way. No peer can do that to itself but by its insides."""
+        assert isinstance(side, GatewaySide)
+        link = side._link
+        assert isinstance(link, ManagerLink)
+        assert link._poller is not None
+        link._poller.close()
+
     def die(self) -> None:
         """Without a word, and be born again at the same address, with an empty memory."""
         self._process.kill()

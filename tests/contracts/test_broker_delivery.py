@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared.errors import SessionNotFound
-from shared.messages import Cursor, Item, Submission
+from shared.messages import Cursor, Item
 from tests.contracts.brokers import Attempt, Back, Front, Mortal, Stage, Start, settings, short_memory
 
 # --- G8: delivery ----------------------------------------------------------------------------------------------------
@@ -128,6 +128,33 @@ async def test_g8_a_drain_that_waits_is_woken(stage: Stage) -> None:
     await attempt.add("text")
     async with asyncio.timeout(1):  # a drain waits for two seconds
         assert len((await draining).items) == 1
+
+
+async def test_g8_after_a_broken_link_the_subscriptions_are_gone_and_nothing_else(mortal: tuple[Stage, Mortal]) -> None:
+    """The drain that was outstanding on the old link takes nothing that the new one should bring."""
+    stage, broker = mortal
+    front, other, back = await stage.front(), await stage.front("gateway-2"), await stage.back()
+    for gateway in (front, other):
+        await gateway.chat()
+    await front.submit("m1")
+    attempt = await back.lease()
+    await attempt.add("before ")
+    await front.drain()
+    draining = asyncio.ensure_future(front.drain())
+    await asyncio.sleep(0.01)
+    broker.cut(front.side)
+    await attempt.add("meanwhile ")
+    batch = await draining
+    assert (batch.lost, batch.items) == (True, [])
+    assert batch.epoch == front.batches[0].epoch
+    page = (await front.side.attach("s", front.items[-1].cursor)).page
+    assert page.recovered
+    await attempt.add("after", end=True)
+    await front.drain_end("m1")
+    stored = await front.kept()
+    assert_whole([front.items[0], *page.items, *front.items[1:]], stored)
+    await other.drain_end("m1")
+    assert_whole(other.items, stored)
 
 
 # --- G9: loss is said ------------------------------------------------------------------------------------------------

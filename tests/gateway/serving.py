@@ -47,7 +47,8 @@ async def serving(app: ASGIApp, **settings: Any) -> AsyncIterator[Served]:
     state = ServerState()
     loop = asyncio.get_running_loop()
     sockets = listen("127.0.0.1", 0)
-    factory = partial(config.http_protocol_class, config=config, server_state=state, app_state={}, _loop=loop)
+    protocol_class: Callable[..., asyncio.Protocol] = config.http_protocol_class
+    factory = partial(protocol_class, config=config, server_state=state, app_state={}, _loop=loop)
     server = await loop.create_server(factory, sock=sockets[0])
     try:
         yield Served(state, port_of(sockets))

@@ -174,6 +174,8 @@ async def _beginning(response: httpx2.Response, most: int) -> bytes:
         async with contextlib.aclosing(response.aiter_bytes()) as parts:
             async for part in parts:
                 found += part
+                if len(found) >= most:
+                    break
     except httpx2.HTTPError:
         pass  # what has come must do
     finally:

@@ -22,6 +22,7 @@ from shared.clock import SystemClock
 T = TypeVar("T")
 DRAIN_WAIT = 2.0  # seconds that a drain waits at most
 DESERTED = 60.0  # seconds after which an embedded broker ends when all its peers have vanished
+NEVER_NEEDED = 15.0  # the same, when none has ever come
 log = structlog.get_logger("broker")
 
 
@@ -96,13 +97,13 @@ class PeerServer(Server):
         self._service = service
         self._dismiss = dismiss  # called when the last connection has ended with a goodbye
         self._connected: set[str] = set()
-        self.deserted_at: float | None = time.monotonic()
+        self.end_at: float | None = time.monotonic() + NEVER_NEEDED  # while nobody is connected
 
     def serve_client(self, conn: "Connection[Any, Any]") -> None:
         """For the life of one connection; the thread carries its name."""
         name = threading.current_thread().name
         self._connected.add(name)
-        self.deserted_at = None
+        self.end_at = None
         try:
             super().serve_client(conn)
         finally:
@@ -110,7 +111,7 @@ class PeerServer(Server):
             parted = name in self._service.partings
             self._service.partings.discard(name)
             if not self._connected:
-                self.deserted_at = time.monotonic()
+                self.end_at = time.monotonic() + DESERTED
                 if parted:
                     self._dismiss()
 
@@ -133,7 +134,7 @@ def serve(home: Home, limits: Limits, *, embedded: bool) -> int:
     garbage.settle()
     log.info("the broker is ready", epoch=service.state.epoch)
     while not stop.wait(service.tick()):
-        if embedded and server.deserted_at is not None and time.monotonic() - server.deserted_at > DESERTED:
+        if embedded and server.end_at is not None and time.monotonic() > server.end_at:
             break
     home.socket_path.unlink(missing_ok=True)
     log.info("the broker has stopped")

@@ -99,17 +99,25 @@ class Lifecycle:
 
     def _file(self, reply: Reply, item: Item) -> None:
         """Stored first, then visible (G2)."""
-        reply.session.file(reply, item)
+        session, tally = reply.session, item.tally
+        session.file(reply, item)
         self.kept_bytes += item.weight
         reply.next_seq = item.first + item.count
-        reply.tally = item.tally
-        if item.tally.pieces > reply.furthest:
-            reply.furthest, reply.fruitless = item.tally.pieces, 0
-        for subscriber in tuple(reply.session.subscribers):
+        reply.tally = tally
+        if tally.pieces > reply.furthest:
+            reply.furthest, reply.fruitless = tally.pieces, 0
+        overfull = False
+        for subscriber in session.subscribers:
             subscriber.offer(item)
+            self.wake.add(subscriber.name)
+            overfull = overfull or subscriber.bytes > self._limits.undrained_bytes
+        if overfull:
+            self._drop_overfull(session)
+
+    def _drop_overfull(self, session: Session) -> None:
+        for subscriber in tuple(session.subscribers):
             if subscriber.bytes > self._limits.undrained_bytes:
                 subscriber.drop_all()
-            self.wake.add(subscriber.name)
 
     def _make_room(self, session: Session, size: int) -> bool:
         """G10: ended replies go first, those of the same session and the oldest of all."""

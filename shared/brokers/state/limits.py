@@ -23,4 +23,4 @@ class Limits(NamedTuple):
     @property
     def tick(self) -> float:
         """How often `BrokerState.tick` is to be called while anything is under way."""
-        return min(0.1, self.lease / 12)
+        return min(0.25, self.lease / 12)

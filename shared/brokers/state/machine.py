@@ -281,9 +281,11 @@ class BrokerState:
 
     def _assign(self) -> None:
         """Give what waits to the workers whose poll waits, the freest first."""
-        if len(self._life.queue):
-            for seat in sorted(self._seats.values(), key=lambda seat: -seat.free):
-                self._life.take(seat)
+        seats = [seat for seat in self._seats.values() if seat.parked and seat.free > 0]
+        if len(seats) > 1:
+            seats.sort(key=lambda seat: -seat.free)
+        for seat in seats:
+            self._life.take(seat)
 
     def _leave_worker(self, worker: str, *, blame: bool) -> None:
         seat = self._seats.pop(worker, None)

@@ -171,7 +171,7 @@ async def test_a_refusal_without_end_is_read_up_to_a_bound() -> None:
         while True:
             await exchange.send(b"x" * 4096)
 
-    async with scripted(endless) as upstream, opened(upstream.base_url) as engine:
+    async with scripted(endless) as upstream, opened(upstream.base_url, first_token_timeout=5.0) as engine:
         error = await end_of(engine)
 
     assert isinstance(error, EngineError)

@@ -6,6 +6,8 @@ It shares no code with shared/brokers/state: it says what must be stored and tol
 
 import hashlib
 
+import msgspec
+
 from shared.brokers.state import Limits
 from shared.errors import Busy, Expired, QueueFull, SessionNotFound, WorkerLost
 from shared.messages import (
@@ -255,7 +257,7 @@ class Model:
             assert item.cursor.position > before.cursor.position
             assert not (before.terminal and before.generation == item.generation)
         assert item.first == reply.next
-        stored = Item(*(getattr(item, name) for name in Item.__struct_fields__[:-1]), index=len(chat.log))
+        stored = msgspec.structs.replace(item, index=len(chat.log))
         chat.log.append(stored)
         reply.next += item.count
         reply.tally = item.tally
@@ -325,7 +327,8 @@ class Model:
             for reply in self.leases.values():
                 reply.expires = now + self.limits.lease
         if pause > self.limits.silence / 3:
-            for peer in (*self.seats.values(), *self.gateways.values()):
+            peers: list[Seat | Gateway] = [*self.seats.values(), *self.gateways.values()]
+            for peer in peers:
                 peer.seen_at = now
         for number, reply in tuple(self.leases.items()):
             overdue = reply.cancel_at is not None and reply.cancel_at + self.limits.cancel_grace <= now

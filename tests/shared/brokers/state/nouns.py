@@ -19,7 +19,7 @@ class Reply:
     attempt: int = 0
     nonce: str = ""
     next: int = 0
-    tally: Tally = Tally()
+    tally: Tally = field(default_factory=Tally)
     text: str = ""
     visible: bool = False
     furthest: int = 0

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import ClassVar
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from shared.brokers.state import BrokerState, Limits
-from shared.messages import Cursor, Item
+from shared.messages import Item
 from tests.conftest import FakeClock
 from tests.shared.brokers.state.play import STEP, Play, Reader, Run, Worker
 
@@ -113,18 +114,28 @@ class BrokerMachine(RuleBasedStateMachine):
         self.append_made([(run, *self.make(run, kind, count, exact)) for run, (kind, count) in chosen.items()])
 
     @precondition(lambda self: self.play.model.leases)
-    @rule(pieces=st.integers(0, 4), exact=st.booleans(), size=st.sampled_from([0, 0, 200]))
-    def append_well(self, pieces: int, exact: bool, size: int) -> None:
-        """By all that may write; with no piece, the head alone."""
+    @rule(pieces=st.integers(0, 4), exact=st.booleans(), size=st.sampled_from([0, 0, 200]), again=st.booleans())
+    def append_well(self, pieces: int, exact: bool, size: int, again: bool = False) -> None:
+        """By all that may write; with no piece, the head alone. `again`: the answer was lost."""
         texts = [self.play.text(zombie=False, size=size) for _ in range(pieces)]
         made = [(run, run.item(run.next, texts, exact=exact), texts) for run in self.writers() if texts or not run.next]
         self.append_made(made)
+        if again:
+            self.play.append([copy_of(item) for _, item, _ in made])
 
     @precondition(lambda self: self.play.model.leases)
     @rule()
     def finish_well(self) -> None:
         """All that may write."""
-        self.append_made([(run, run.item(run.next, [], terminal=True), []) for run in self.writers()])
+        self.finish([])
+
+    @precondition(lambda self: self.play.model.leases)
+    @rule()
+    def finish_with_text(self) -> None:
+        self.finish([self.play.text(zombie=False)])
+
+    def finish(self, texts: list[str]) -> None:
+        self.append_made([(run, run.item(run.next, texts, terminal=True), texts) for run in self.writers()])
 
     def writers(self) -> list[Run]:
         return [run for run in self.play.runs if run.lease.number in self.play.model.leases]
@@ -138,8 +149,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def make(self, run: Run, kind: str, count: int, exact: bool) -> tuple[Item, list[str]]:
         zombie = run.lease.number not in self.play.model.leases
         if kind == "repeat" and run.sent:
-            old = run.sent[-min(count, len(run.sent))]
-            return Item(*(getattr(old, name) for name in Item.__struct_fields__[:-1])), []
+            return copy_of(run.sent[-min(count, len(run.sent))]), []
         if kind == "longer" and run.sent:
             return run.item(run.sent[-1].first, [self.play.text(zombie=True)] * (run.sent[-1].count + count)), []
         first = max(0, run.next + {"hole": count, "overlap": -1}.get(kind, 0))
@@ -302,7 +312,7 @@ class BrokerMachine(RuleBasedStateMachine):
         chats = [*play.model.chats.values()]
         for _ in range(int(20 / STEP)):
             self.pass_steps(STEP, play.workers, play.readers)
-            self.finish_well()
+            self.finish([])
             if not (play.model.waiting or play.model.leases):
                 break
         for chat in chats:
@@ -314,31 +324,36 @@ class BrokerMachine(RuleBasedStateMachine):
     def nothing_is_left(self) -> None:
         """G11. The only look at what is private."""
         play = self.play
-        for worker in play.workers:
-            play.call(
-                "leave_worker", worker.name, foretell=lambda w=worker: play.model.leave_worker(w.name, blame=False)
-            )
-        for reader in play.readers:
-            play.call("leave_gateway", reader.name, foretell=lambda r=reader: play.model.leave_gateway(r.name))
-        for worker in play.workers:
+        for at, worker in enumerate(play.workers):
+            self.end_of_a_worker(at, blame=False)
             worker.waits = None
+        for at in range(len(play.readers)):
+            self.end_of_a_gateway(at)
         self.pass_steps(43.0, [], [])
         state, life = play.state, play.state._life
-        assert not (state._sessions or state._seats or state._subscribers)
-        assert not (life.held or life.cancelling or life.ended or len(life.queue) or life.queue._owners)
+        assert (state._sessions, state._seats, state._subscribers) == ({}, {}, {})
+        assert (life.held, life.cancelling, len(life.ended)) == ({}, {}, 0)
+        assert (len(life.queue), life.queue._owners) == (0, {})
         assert life.kept_bytes == 0
         assert not state.active
         assert not state.take_wake()
 
 
-def check(machine: type[BrokerMachine], examples: int, steps: int) -> None:
-    """Run that many plays; no shrinking where only the verdict counts."""
+def copy_of(item: Item) -> Item:
+    """As a worker sends it: without the broker's index."""
+    return msgspec.structs.replace(item, index=-1)
+
+
+def check(machine: type[BrokerMachine], examples: int, steps: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:
+    """Run that many plays, the same ones each time."""
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
+            phases=phases,
             deadline=None,
+            database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
         ),
@@ -346,7 +361,7 @@ def check(machine: type[BrokerMachine], examples: int, steps: int) -> None:
 
 
 def test_the_broker_keeps_its_contract() -> None:
-    check(BrokerMachine, 60, 50)
+    check(BrokerMachine, 150, 50)
 
 
 @pytest.mark.slow
@@ -354,5 +369,5 @@ def test_the_broker_keeps_its_contract() -> None:
 def test_the_broker_keeps_its_contract_for_long() -> None:
     run_state_machine_as_test(
         BrokerMachine,
-        settings=settings(max_examples=1500, stateful_step_count=120, deadline=None),
+        settings=settings(max_examples=3000, stateful_step_count=80, deadline=None),
     )

@@ -1,0 +1,410 @@
+"""Chats without sockets, processes or waiting: gateways, a worker and clients around one in-process broker.
+
+Nothing moves by itself but the event loop's own callbacks: batches are pulled, time is advanced, and any answer of the
+broker can be held back, so that every order of things can be forced.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from gateway.connection import Connection
+from gateway.dialect import Dialect
+from gateway.hub import Hub, Patience
+from gateway.outbox import ROOM
+from gateway.plain import PlainDialect
+from gateway.protocol import JsonDialect
+from shared.brokers.memory import MemoryBroker
+from shared.brokers.state import BrokerState, Limits
+from shared.errors import BrokerUnavailable, ChatError
+from shared.messages import (
+    Batch,
+    Delta,
+    Done,
+    Event,
+    Failed,
+    FinishReason,
+    Flag,
+    Item,
+    Lease,
+    Receipt,
+    Refusal,
+    Started,
+    Takeover,
+    Tally,
+    Timing,
+    Usage,
+    encode_events,
+    text_sha256,
+)
+from tests.conftest import FakeClock
+
+Frame = dict[str, Any]
+NAMES = ("one", "other")  # of the gateways
+EVERYTHING = 1 << 30
+
+
+async def turns(count: int = 12) -> None:
+    """Let the event loop do what is ready."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class FakeWriter:
+    """A socket. While it is `stuck` the kernel takes nothing."""
+
+    def __init__(self) -> None:
+        self.on_drained: Callable[[], None] | None = None
+        self.writes: list[list[bytes]] = []
+        self.unsent = 0
+        self.most_unsent = 0
+        self.stuck = False
+        self.closed: tuple[int, str] | None = None
+
+    def send(self, payloads: list[bytes]) -> None:
+        """See Writer."""
+        if self.closed is None:
+            self.writes.append(payloads)
+            self.unsent += sum(map(len, payloads)) if self.stuck else 0
+            self.most_unsent = max(self.unsent, self.most_unsent)
+
+    def buffered(self) -> int:
+        """See Writer."""
+        return self.unsent
+
+    def close(self, code: int, reason: str) -> None:
+        """See Writer."""
+        self.closed = self.closed or (code, reason)
+
+    def fill(self) -> None:
+        """A reader that has stopped reading, with more unsent than it may have."""
+        self.stuck, self.unsent = True, ROOM + 1
+
+    def drain(self) -> None:
+        """It reads again."""
+        blocked, self.stuck, self.unsent = self.unsent > 0, False, 0
+        if blocked and self.on_drained is not None:
+            self.on_drained()
+
+
+class Client:
+    """A client and its connection. `position`: the cursor of the last event it has."""
+
+    def __init__(self, hub: Hub, dialect: Dialect) -> None:
+        self.writer = FakeWriter()
+        self.connection = Connection(hub, dialect, self.writer)
+        self._read = 0
+
+    @property
+    def texts(self) -> list[str]:
+        """All text frames so far."""
+        return [payload.decode() for write in self.writer.writes for payload in write]
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All frames so far, of the JSON dialect."""
+        return [json.loads(text) for text in self.texts]
+
+    def new(self) -> list[Frame]:
+        """The frames since the last call."""
+        frames = self.frames
+        new, self._read = frames[self._read :], len(frames)
+        return new
+
+    def types(self) -> list[str]:
+        """What the new frames are."""
+        return [frame["type"] for frame in self.new()]
+
+    @property
+    def events(self) -> list[Frame]:
+        """Those frames that have a cursor."""
+        return [frame for frame in self.frames if "cursor" in frame]
+
+    @property
+    def session(self) -> str:
+        """The id of its session."""
+        return next(str(frame["session_id"]) for frame in self.frames if frame["type"] == "session")
+
+    def text(self, id: str) -> str:
+        """The reply as it holds it."""
+        return "".join(frame["text"] for frame in self.frames if frame["type"] == "delta" and frame["id"] == id)
+
+    def type_in(self, text: str) -> None:
+        """Send a text frame."""
+        self.connection.on_text(text)
+
+    def send(self, type: str, **fields: Any) -> None:
+        """Send a frame of the JSON dialect."""
+        self.type_in(json.dumps({"type": type} | fields))
+
+    def ask(self, id: str, content: str = "Hello") -> None:
+        """Send a message."""
+        self.send("message", id=id, content=content)
+
+    def go(self) -> None:
+        """The connection ends."""
+        self.connection.on_gone()
+
+
+class HeldBroker:
+    """The gateway side of a broker whose answers can be held back and whose calls can fail.
+
+    A held call is done at once, only its answer waits for `release`. A failing one is not done.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._holding: set[str] = set()
+        self._failing: dict[str, ChatError] = {}
+        self._held: list[tuple[asyncio.Future[Any], asyncio.Future[Any]]] = []
+        self.calls: list[str] = []
+
+    def __getattr__(self, method: str) -> Any:
+        function = getattr(self._inner, method)
+        return function if method in ("drain", "close") else lambda *args: self._call(method, function, args)
+
+    def hold(self, *methods: str) -> None:
+        """From now on these get no answer."""
+        self._holding.update(methods)
+
+    def fail(self, *methods: str, error: ChatError | None = None) -> None:
+        """From now on these fail."""
+        self._failing.update(dict.fromkeys(methods, error or BrokerUnavailable()))
+
+    def heal(self) -> None:
+        """Nothing fails or is held back any more."""
+        self._failing.clear()
+        self.release()
+
+    def release(self) -> None:
+        """Give the answers that were held back, in order."""
+        self._holding.clear()
+        held, self._held = self._held, []
+        for answer, shown in held:
+            if answer.exception() is None:
+                shown.set_result(answer.result())
+            else:
+                shown.set_exception(answer.exception())  # type: ignore[arg-type]
+                shown.exception()
+
+    def break_off(self) -> None:
+        """The answers that were held back never come."""
+        self._holding.clear()
+        held, self._held = self._held, []
+        for _, shown in held:
+            shown.set_exception(BrokerUnavailable())
+            shown.exception()
+
+    def _call(self, method: str, function: Callable[..., "asyncio.Future[Any]"], args: tuple[Any, ...]) -> Any:
+        self.calls.append(method)
+        shown: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if method in self._failing:
+            shown.set_exception(self._failing[method])
+            shown.exception()
+            return shown
+        answer = function(*args)
+        if not (self._held or method in self._holding):
+            return answer
+        self._held.append((answer, shown))  # answers never overtake each other
+        return shown
+
+
+class Run:
+    """An attempt, as a worker writes it."""
+
+    def __init__(self, memory: MemoryBroker, lease: Lease) -> None:
+        self.lease = lease
+        self._memory = memory
+        self._seq = 0
+        self._text = lease.text
+        self._pieces = lease.tally.pieces
+
+    def say(self, *texts: str, exact: bool = True) -> list[Refusal]:
+        """One flush of these pieces; the first one begins the attempt."""
+        return self._append(self._head(exact), texts, None)
+
+    def done(self, *texts: str, reason: FinishReason = "stop", receipt: Receipt | None = None) -> list[Refusal]:
+        """One flush: these pieces and the end."""
+        head = self._head(True) if texts or receipt is None else []
+        text = self._text + "".join(texts)
+        end = Done(reason, Usage(1, 2, False), Timing(1, 2, 3), text_sha256(text), receipt)
+        return self._append(head, texts, end)
+
+    def failed(self, error: ChatError) -> list[Refusal]:
+        """One flush: the end, in an error."""
+        return self._append(self._head(True), (), Failed(error.code, error.message, error.retryable))
+
+    def _head(self, exact: bool) -> list[Event]:
+        if self._seq:
+            return []
+        if not self.lease.visible:
+            return [Started("echo")]
+        if not exact:
+            self._text, self._pieces = "", 0
+        return [Takeover(exact)]
+
+    def _append(self, head: list[Event], texts: tuple[str, ...], end: Done | Failed | None) -> list[Refusal]:
+        events = [*head, *map(Delta, texts), *([end] if end is not None else [])]
+        restart = any(isinstance(event, Takeover) and not event.exact for event in head)
+        flags = Flag.STARTED * (Started in map(type, head)) | Flag.RESTART * restart | Flag.TERMINAL * (end is not None)
+        self._text += "".join(texts)
+        self._pieces += len(texts)
+        one = self.lease
+        tally = Tally(self._pieces, self._pieces, 1, 2)
+        item = Item(
+            *(one.session, one.generation, one.attempt, one.nonce, one.id, self._seq, len(events), int(flags)),
+            tally,
+            encode_events(events),
+        )
+        refusals: list[Refusal] = self._memory.call("append", [item])
+        self._seq += 0 if refusals else len(events)
+        return refusals
+
+
+class Worker:
+    """Takes whatever waits."""
+
+    def __init__(self, memory: MemoryBroker, name: str = "worker") -> None:
+        self._memory = memory
+        self.name = name
+        self._seen = 0
+        self._held: list[int] = []
+
+    def take(self) -> list[Run]:
+        """What a poll brings."""
+        number = self._memory.call("poll", self.name, self._seen, self._held, 100, False)
+        polled = self._memory.state.polled(self.name, number, final=True)
+        assert polled is not None
+        self._seen = polled.number
+        self._held += [lease.number for lease in polled.leases]
+        self._held = [lease for lease in self._held if lease not in polled.lost]
+        return [Run(self._memory, lease) for lease in polled.leases]
+
+    def take_one(self) -> Run:
+        """The only one that waits."""
+        (run,) = self.take()
+        return run
+
+    def renew(self) -> None:
+        """It lives."""
+        self._memory.call("renew", self._held)
+
+    def die(self) -> None:
+        """Its supervisor reports its death; another takes its place."""
+        self._memory.call("bury", self.name)
+        self._seen, self._held = 0, []
+
+
+class Gateway:
+    """A gateway process's hub."""
+
+    def __init__(self, memory: MemoryBroker, name: str, clock: FakeClock, patience: Patience) -> None:
+        self.name = name
+        self._memory = memory
+        self.broker = HeldBroker(memory.gateway(name))
+        self.hub = Hub(self.broker, clock, patience)
+        self.pull()  # the first batch of a link always says that it has lost all
+
+    def batch(self) -> Batch:
+        """What a drain brings now."""
+        number = self._memory.call("drain", self.name, 1)
+        batch = self._memory.state.batch(self.name, number, final=True)
+        assert batch is not None
+        return batch
+
+    def pull(self) -> None:
+        """Drain once."""
+        self.hub.deliver(self.batch())
+
+    def lose(self) -> None:
+        """What was not drained is gone, and so are the subscriptions; the next batch says so."""
+        self._memory.call("leave_gateway", self.name)
+
+    def client(self) -> Client:
+        """A new connection that speaks JSON."""
+        return Client(self.hub, JsonDialect())
+
+    def plain(self) -> Client:
+        """A new connection that speaks plain text."""
+        return Client(self.hub, PlainDialect())
+
+    def resume(self, session: str, after: str | None = None) -> Client:
+        """A new connection on a session that exists."""
+        client = self.client()
+        client.send("resume", session_id=session, **({} if after is None else {"after": after}))
+        return client
+
+
+class Chats:
+    """The whole."""
+
+    def __init__(self, clock: FakeClock, limits: Limits, patience: Patience) -> None:
+        self.clock = clock
+        self.limits = limits
+        self.memory = MemoryBroker(clock, limits)
+        self.one, self.other = self.gateways = [Gateway(self.memory, name, clock, patience) for name in NAMES]
+        self.worker = Worker(self.memory)
+
+    async def settle(self) -> None:
+        """Bring everything that is under way to where it belongs."""
+        for _ in range(3):
+            await turns()
+            for gateway in self.gateways:
+                gateway.pull()
+        await turns()
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let it pass, in steps of the hub's own clockwork at most. All are well: gateways drain, the worker renews."""
+        while seconds > 0:
+            self.clock.advance(min(seconds, 1.0))
+            seconds -= 1.0
+            self.worker.renew()
+            for gateway in self.gateways:
+                gateway.pull()
+            await turns(4)
+
+    def stored(self, session: str) -> list[Item]:
+        """What the broker keeps of it."""
+        return list(self.memory.state.read(session, None, EVERYTHING).items)
+
+    def lose_memory(self) -> None:
+        """The broker dies and another takes its place: a new epoch, knowing nothing."""
+        self.memory.state = BrokerState(self.clock, self.limits)
+        for gateway in self.gateways:
+            gateway.broker.break_off()
+        self.worker = Worker(self.memory)
+
+    async def chat(self, id: str = "m1", *texts: str) -> tuple[Client, Run]:
+        """A client on the first gateway and the run that answers its message, which has said `texts`."""
+        client = self.one.client()
+        client.ask(id)
+        await self.settle()
+        run = self.worker.take_one()
+        if texts:
+            run.say(*texts)
+        await self.settle()
+        return client, run
+
+    async def close(self) -> None:
+        """Stop the clockwork."""
+        for gateway in self.gateways:
+            await gateway.hub.close()
+        self.memory.close()
+
+
+@asynccontextmanager
+async def chatting(
+    clock: FakeClock | None = None, limits: Limits | None = None, patience: Patience | None = None
+) -> AsyncIterator[Chats]:
+    """All timers of the event loop follow the clock, which only moves when it is told to."""
+    clock = clock or FakeClock()
+    loop = asyncio.get_running_loop()
+    loop.time = clock.now  # type: ignore[method-assign]
+    chats = Chats(clock, limits or Limits(), patience or Patience())
+    try:
+        yield chats
+    finally:
+        await chats.close()
+        del loop.time  # type: ignore[method-assign]
