@@ -23,11 +23,11 @@ from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, SessionNotFound, UnknownId
 from shared.messages import (
+    TERMINAL,
     Accepted,
     Attached,
     Batch,
     Cursor,
-    Flag,
     GenerationRequest,
     Item,
     Page,
@@ -39,7 +39,6 @@ from shared.messages import (
 PAGE_BYTES = 64 << 10
 SILENCE = 1.0  # seconds after which a running session that says nothing is checked by position
 TOO_SLOW = 4408
-TERMINAL = int(Flag.TERMINAL)  # IntFlag's own operators are slow
 log = structlog.get_logger("gateway")
 
 
@@ -91,9 +90,9 @@ class Hub:
             session = self._sessions.get(news.session)
             for connection in session.connections if session is not None else ():
                 connection.outbox.put(connection.dialect.queued(news.id, news.place))
-        now = self._clock.now()
+        sessions, now = self._sessions, self._clock.now()
         for item in batch.items:
-            session = self._sessions.get(item.session)
+            session = sessions.get(item.session)
             if session is not None and not session.hold_back(item):
                 self._deliver(session, item, now)
         self._flush()

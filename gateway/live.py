@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gateway.line import Line
-from shared.messages import Attached, Cursor, Item
+from shared.messages import TERMINAL, Attached, Cursor, Item
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -71,10 +71,12 @@ class LiveSession:
 
     def hold_back(self, item: Item) -> bool:
         """Whether the item has to wait for its Accepted; then it is kept until `release`."""
-        if self._held or (self.line.submitting is not None and item.generation > self.generation):
-            self._held.append(item)
-            return True
-        return False
+        if self.line.submitting is None and not self._held:
+            return False
+        if item.generation <= self.generation and not self._held:
+            return False
+        self._held.append(item)
+        return True
 
     def release(self) -> list[Item]:
         """What was held back."""
@@ -84,7 +86,7 @@ class LiveSession:
     def note(self, item: Item, now: float) -> bool:
         """See an item, by drain or by read. False: it was seen before."""
         generation, line = item.generation, self.line
-        if item.terminal:
+        if item.flags & TERMINAL:
             line.ended(generation)
         elif generation > line.running:
             self._started(generation, item.id)

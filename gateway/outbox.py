@@ -72,27 +72,32 @@ class Outbox:
 
     def offer(self, item: Item) -> bool:
         """A drained item. False: there is a gap before it."""
-        if not self.live or item.index < self.next_index:
-            return True
-        if item.index > self.next_index:
+        index = item.index
+        if index == self.next_index and self.live:
+            self.write(item)
+        elif index > self.next_index and self.live:
             self.live = False
             return False
-        self.write(item)
         return True
 
     def write(self, item: Item) -> None:
         """Render an item, without what the reader has of it already, and go on behind it."""
-        skip = 0 if self._after is None else _overlap(item, self._after)
-        self._after, self._last = None, item
+        skip = 0
+        if self._after is not None:
+            skip, self._after = _overlap(item, self._after), None
+        self._last = item
         self.next_index = item.index + 1
-        self.put(self._dialect.events(item, skip))
+        payloads = self._dialect.events(item, skip)
+        if payloads:
+            self.put(payloads)
 
     def put(self, payloads: list[bytes]) -> None:
         """Add frames to the next write."""
-        if payloads:
-            if not self._payloads:
-                self._touch(self)
+        if self._payloads:
             self._payloads += payloads
+        elif payloads:
+            self._payloads = payloads
+            self._touch(self)
 
     def flush(self, now: float) -> bool:
         """One write. False: the socket has no room for more; then the outbox is not live until it has."""

@@ -58,7 +58,8 @@ class PlainDialect:
     def events(self, item: Item, skip: int) -> list[bytes]:
         """See Dialect. A frame boundary stands for a line break, so one newline at the start of a delta is not sent."""
         payloads = []
-        for event in decode_events(item.events)[skip:]:
+        events = decode_events(item.events)
+        for event in events[skip:] if skip else events:
             if type(event) is Delta:
                 text = event.text.removeprefix("\n")
                 if text:

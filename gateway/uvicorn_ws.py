@@ -14,6 +14,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from gateway.frames import Boundary, whole_text
+
 WRITER = "llm_chat.writer"
 
 
@@ -45,6 +47,9 @@ class ChatProtocol(WebSocketsSansIOProtocol):
 
     on_drained: Callable[[], None] | None = None
     on_text: Callable[[str], None] | None = None  # takes text frames, which then do not come by `receive`
+    boundary: Boundary | None = None  # from the accept on, unless the client sent frames before it
+    reads = 0  # that went to the parser; the first is the handshake
+    between = False  # whether the last read ended between two messages
 
     # --- Writer -----------------------------------------------------------------------------------------------------
 
@@ -83,6 +88,23 @@ class ChatProtocol(WebSocketsSansIOProtocol):
 
     # --- what differs from stock ------------------------------------------------------------------------------------
 
+    def listen(self, on_text: Callable[[str], None]) -> None:
+        """Have text frames handed over as they are read, without a queue and a task in between."""
+        self.on_text = on_text
+        if self.reads == 1:
+            self.boundary, self.between = Boundary(), True
+
+    def data_received(self, data: bytes) -> None:
+        """A read that is one whole text frame, which most are, needs no parser (measured: 9 us less)."""
+        payload = whole_text(data) if self.between and not self.close_sent else None
+        if payload is not None and len(payload) <= (self.config.ws_max_size or 0):
+            self.take_text(payload)
+            return
+        self.reads += 1
+        if self.boundary is not None:
+            self.between = self.boundary.feed(data)
+        super().data_received(data)
+
     def handle_connect(self, event: Request) -> None:
         """Offer the Writer. The endpoint's task, made by the stock class, has not begun to run yet."""
         super().handle_connect(event)
@@ -115,18 +137,22 @@ class ChatProtocol(WebSocketsSansIOProtocol):
         if self.curr_msg_data_type != "text" or self.close_sent:
             super().send_receive_event_to_app()
             return
+        self.take_text(b"".join(self.frames))
+
+    def take_text(self, payload: bytes) -> None:
+        """A whole text message."""
+        self.frames = []
         try:
-            text = b"".join(self.frames).decode()
+            text = payload.decode()
         except UnicodeDecodeError:
-            self.frames = []
             if self.conn.state is State.OPEN:
                 self.conn.send_close(1007, "not UTF-8")
             self.handle_parser_exception()
             return
         if self.on_text is None:
+            self.frames = [payload]
             super().send_receive_event_to_app()
         else:
-            self.frames = []
             self._hand_over(text, self.on_text)
 
     def _hand_over(self, text: str, on_text: Callable[[str], None]) -> None:

@@ -28,7 +28,7 @@ class DirectWriter:
 
     def listen(self, on_text: Callable[[str], None]) -> None:
         """Have text frames handed over as they are read, without a queue and a task in between."""
-        self._protocol.on_text = on_text
+        self._protocol.listen(on_text)
 
     def send(self, payloads: list[bytes]) -> None:
         """See gateway.outbox.Writer."""
