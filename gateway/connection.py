@@ -16,7 +16,7 @@ MOST_EARLY = 64
 class Connection:
     """Input comes by callback (`on_text`), so that an endpoint may but need not be a loop."""
 
-    __slots__ = ("_early", "active_at", "dialect", "hub", "outbox", "session")
+    __slots__ = ("_closed", "_early", "active_at", "dialect", "hub", "outbox", "session")
 
     def __init__(self, hub: "Hub", dialect: Dialect, writer: Writer) -> None:
         self.hub = hub
@@ -24,6 +24,7 @@ class Connection:
         self.outbox = Outbox(dialect, writer, hub.touch)
         self.session: LiveSession | None = None
         self._early: list[str] | None = None  # frames that wait for the answer to a resume
+        self._closed = False
         self.active_at = hub.now()
         writer.on_drained = self._on_drained
         hub.enter(self)
@@ -41,12 +42,20 @@ class Connection:
     def on_text(self, text: str) -> None:
         """A text frame came."""
         self.active_at = self.hub.now()
+        if self._closed:
+            return
         if self._early is None:
             self._act(text)
         elif len(self._early) < MOST_EARLY:
             self._early.append(text)
         else:
-            self.outbox.writer.close(OVERLOADED, "too many frames before the session is there")
+            self.close(OVERLOADED, "too many frames before the session is there")
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection behind what was said. What the client sends after that is not heard."""
+        self._closed = True
+        self.outbox.flush(self.hub.now())
+        self.outbox.writer.close(code, reason)
 
     def _act(self, text: str) -> None:
         for action in self.dialect.receive(text):
@@ -62,7 +71,7 @@ class Connection:
                 case Stop(id):
                     self.hub.stop(self, id)
                 case Close(code, reason):
-                    self.outbox.writer.close(code, reason)
+                    self.close(code, reason)
 
     def on_gone(self) -> None:
         """The connection has ended. Nothing is cancelled by that."""

@@ -88,8 +88,9 @@ class Hub:
             self._attach_again()
         for news in batch.places:
             session = self._sessions.get(news.session)
-            for connection in session.connections if session is not None else ():
-                connection.outbox.put(connection.dialect.queued(news.id, news.place))
+            if session is not None and session.waits(news.id):
+                for connection in session.connections:
+                    connection.outbox.put(connection.dialect.queued(news.id, news.place))
         sessions, now = self._sessions, self._clock.now()
         for item in batch.items:
             session = sessions.get(item.session)
@@ -396,9 +397,9 @@ class Hub:
         for connection in tuple(self._connections):
             blocked_at = connection.outbox.blocked_at
             if blocked_at is not None and now - blocked_at >= self._patience.send > 0:
-                connection.outbox.writer.close(TOO_SLOW, "reader too slow")
+                connection.close(TOO_SLOW, "reader too slow")
             elif now - _last_traffic(connection) >= self._patience.idle > 0 and _is_idle(connection):
-                connection.outbox.writer.close(TOO_SLOW, "idle too long")
+                connection.close(TOO_SLOW, "idle too long")
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

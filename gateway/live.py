@@ -53,6 +53,11 @@ class LiveSession:
         """The ids that are accepted and have no terminal."""
         return [self.running_id] if self.line.running else []
 
+    def waits(self, id: str) -> bool:
+        """Whether this message is accepted and nothing of its reply has been seen."""
+        running = self.line.running
+        return running != 0 and self.running_id == id and (self._last is None or self._last.generation < running)
+
     def attached(self, answer: Attached) -> None:
         """Learn what the broker knows."""
         self.owner, self.system, self.model = answer.owner, answer.system, answer.model

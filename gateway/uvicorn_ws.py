@@ -126,6 +126,8 @@ class ChatProtocol(WebSocketsSansIOProtocol):
             self.close(message.get("code", 1000), message.get("reason") or "")
         else:
             await super().send(message)
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+                self.handshake_complete = True  # by a refusal; stock logs an error at the endpoint's end
 
     def handle_cont(self, event: Frame) -> None:
         """Empty fragments count nothing towards the size limit, but each would be kept."""

@@ -43,7 +43,7 @@ class ChatSocket:
             await receive()  # websocket.connect
             subprotocol, dialect = spoken
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
-            protocol_object = scope["extensions"].get(WRITER)
+            protocol_object = scope.get("extensions", {}).get(WRITER)
             writer = AsgiWriter(send) if protocol_object is None else DirectWriter(protocol_object)
             connection = Connection(self._hub, dialect, writer)
             writer.listen(connection.on_text)
@@ -63,9 +63,9 @@ class ChatSocket:
     def _take(self, connection: Connection, message: Message) -> None:
         text = message.get("text")
         if text is None:
-            connection.outbox.writer.close(NO_BINARY, "text frames only")
+            connection.close(NO_BINARY, "text frames only")
         elif len(text) > self._largest or (len(text) * 4 > self._largest and len(text.encode()) > self._largest):
-            connection.outbox.writer.close(TOO_LARGE, "message too large")
+            connection.close(TOO_LARGE, "message too large")
         else:
             connection.on_text(text)
 

@@ -102,8 +102,8 @@ class AsgiWriter:
             if self._closing is not None:
                 code, reason = self._closing
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except (OSError, RuntimeError):
-            self._payloads, self._buffered = [], 0  # the socket is gone; the endpoint hears of it by `receive`
+        except Exception:  # every server has its own for a socket that is gone; the endpoint hears of it by `receive`
+            self._payloads, self._buffered = [], 0
         finally:
             self._room.set()
         if self.on_drained is not None:

@@ -41,7 +41,7 @@ from shared.messages import (
 )
 from shared.settings import LeaseSettings, QueueSettings, ReplySettings, Settings
 
-LEASE = 0.4  # seconds
+LEASE = 0.8  # seconds: short to wait for, long for a busy machine
 EVERYTHING = 1 << 30
 
 
@@ -224,7 +224,7 @@ class Back:
             pass
         return Attempt(leases[0], self.side)
 
-    async def idle(self, polls: int = 2) -> None:
+    async def idle(self, polls: int = 1) -> None:
         """Nothing is to be had for a while."""
         for _ in range(polls):
             assert (await self.poll(1)).leases == []

@@ -30,7 +30,7 @@ async def test_g6_what_is_renewed_stays(stage: Stage, by_supervisor: bool) -> No
     await front.chat()
     await front.submit("m1")
     attempt = await back.lease()
-    watching = asyncio.ensure_future(other.idle(polls=9))  # three leases long
+    watching = asyncio.ensure_future(other.idle(polls=5))  # longer than a lease
     while not watching.done():
         if by_supervisor:
             await other.side.renew([attempt.lease.number])

@@ -95,6 +95,8 @@ class Client:
     def __init__(self, hub: Hub, dialect: Dialect) -> None:
         self.writer = FakeWriter()
         self.connection = Connection(hub, dialect, self.writer)
+        self._parsed: list[Frame] = []
+        self._writes = 0  # how many of them are parsed
         self._read = 0
 
     @property
@@ -105,7 +107,10 @@ class Client:
     @property
     def frames(self) -> list[Frame]:
         """All frames so far, of the JSON dialect."""
-        return [json.loads(text) for text in self.texts]
+        writes = self.writer.writes[self._writes :]
+        self._writes += len(writes)
+        self._parsed += [json.loads(payload) for write in writes for payload in write]
+        return list(self._parsed)
 
     def new(self) -> list[Frame]:
         """The frames since the last call."""
@@ -223,58 +228,59 @@ class Run:
 
     def say(self, *texts: str, exact: bool = True) -> list[Refusal]:
         """One flush of these pieces; the first one begins the attempt."""
-        return self._append(self._head(exact), texts, None)
+        return self._append(texts, None, exact)
 
-    def done(self, *texts: str, reason: FinishReason = "stop", receipt: Receipt | None = None) -> list[Refusal]:
-        """One flush: these pieces and the end."""
-        head = self._head(True) if texts or receipt is None else []
-        text = self._text + "".join(texts)
+    def done(
+        self, *texts: str, reason: FinishReason = "stop", receipt: Receipt | None = None, exact: bool = True
+    ) -> list[Refusal]:
+        """One flush: these pieces and the end. A cancelled one is the terminal alone."""
+        text = ("" if self._restarts(exact) else self._text) + "".join(texts)
         end = Done(reason, Usage(1, 2, False), Timing(1, 2, 3), text_sha256(text), receipt)
-        return self._append(head, texts, end)
+        return self._append(texts, end, exact)
 
     def failed(self, error: ChatError) -> list[Refusal]:
         """One flush: the end, in an error."""
-        return self._append(self._head(True), (), Failed(error.code, error.message, error.retryable))
+        return self._append((), Failed(error.code, error.message, error.retryable), True)
 
-    def _head(self, exact: bool) -> list[Event]:
-        if self._seq:
-            return []
-        if not self.lease.visible:
-            return [Started("echo")]
-        if not exact:
-            self._text, self._pieces = "", 0
-        return [Takeover(exact)]
+    def _restarts(self, exact: bool) -> bool:
+        return self._seq == 0 and self.lease.visible and not exact
 
-    def _append(self, head: list[Event], texts: tuple[str, ...], end: Done | Failed | None) -> list[Refusal]:
+    def _append(self, texts: tuple[str, ...], end: Done | Failed | None, exact: bool) -> list[Refusal]:
+        head: list[Event] = []
+        if self._seq == 0 and not (isinstance(end, Done) and end.finish_reason == "cancelled"):
+            head = [Takeover(exact) if self.lease.visible else Started("echo")]
+        restarts = bool(head) and self._restarts(exact)
+        started = bool(head) and not self.lease.visible
+        flags = Flag.STARTED * started | Flag.RESTART * restarts | Flag.TERMINAL * (end is not None)
+        text, pieces = ("", 0) if restarts else (self._text, self._pieces)
+        pieces += len(texts)
         events = [*head, *map(Delta, texts), *([end] if end is not None else [])]
-        restart = any(isinstance(event, Takeover) and not event.exact for event in head)
-        flags = Flag.STARTED * (Started in map(type, head)) | Flag.RESTART * restart | Flag.TERMINAL * (end is not None)
-        self._text += "".join(texts)
-        self._pieces += len(texts)
         one = self.lease
-        tally = Tally(self._pieces, self._pieces, 1, 2)
         item = Item(
             *(one.session, one.generation, one.attempt, one.nonce, one.id, self._seq, len(events), int(flags)),
-            tally,
+            Tally(pieces, pieces, 1, 2),
             encode_events(events),
         )
         refusals: list[Refusal] = self._memory.call("append", [item])
-        self._seq += 0 if refusals else len(events)
+        if not refusals:
+            self._seq += len(events)
+            self._text, self._pieces = text + "".join(texts), pieces
         return refusals
 
 
 class Worker:
-    """Takes whatever waits."""
+    """Takes whatever waits; `alone`: what has to run alone."""
 
-    def __init__(self, memory: MemoryBroker, name: str = "worker") -> None:
+    def __init__(self, memory: MemoryBroker, name: str = "worker", *, alone: bool = False) -> None:
         self._memory = memory
+        self._alone = alone
         self.name = name
         self._seen = 0
         self._held: list[int] = []
 
     def take(self) -> list[Run]:
         """What a poll brings."""
-        number = self._memory.call("poll", self.name, self._seen, self._held, 100, False)
+        number = self._memory.call("poll", self.name, self._seen, self._held, 100, self._alone)
         polled = self._memory.state.polled(self.name, number, final=True)
         assert polled is not None
         self._seen = polled.number

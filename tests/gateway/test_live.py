@@ -89,6 +89,15 @@ def test_a_loss_forgets_the_positions_and_says_whether_anything_was_under_way(ru
     assert (live.newest, live.after, live.open) == (-1, None, [])
 
 
+def test_a_message_waits_between_its_acceptance_and_its_first_item() -> None:
+    live = session(submitting=True)
+    assert not live.waits("m7")
+    live.accepted("m7", 7, ended=False)
+    assert (live.waits("m7"), live.waits("m8")) == (True, False)
+    live.note(item(7, 0), 0.0)
+    assert not live.waits("m7")
+
+
 # --- what it holds back ---------------------------------------------------------------------------------------------
 
 

@@ -400,7 +400,7 @@ async def test_an_accepted_connection_is_no_news(caplog: pytest.LogCaptureFixtur
         assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
-async def test_a_denial_reaches_the_client() -> None:
+async def test_a_denial_reaches_the_client_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.http.response.start", "status": 403, "headers": []})
@@ -410,6 +410,7 @@ async def test_a_denial_reaches_the_client() -> None:
         with pytest.raises(InvalidStatus) as refused:
             await connect(served.url)
     assert (refused.value.response.status_code, refused.value.response.body) == (403, b"foreign")
+    assert no_traceback(caplog)
 
 
 async def test_a_client_that_goes_while_it_is_let_in_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:

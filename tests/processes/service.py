@@ -78,8 +78,10 @@ class Process:
 
     def end(self) -> None:
         """Whatever it takes."""
-        for process in [*self.children(), self._popen] if self._popen.poll() is None else [self._popen]:
-            process.kill()
+        if self._popen.poll() is None:
+            for child in self.children():
+                child.kill()
+            self._popen.kill()
         self._popen.wait()
 
     def text(self) -> str:

@@ -47,6 +47,8 @@ def test_a_full_queue_lets_in_what_ends_at_once_and_what_is_known() -> None:
 def test_an_early_cancel_counts_once() -> None:
     desk = Desk(Limits(retention=5.0))
     desk.state.open("s", "ann", None, None)
+    desk.drain()
+    desk.state.attach("g", "s", None)  # so that it outlives its reply
     assert desk.state.cancel("s", "m1") is False
     assert desk.state.cancel("s", "m1") is False
     assert desk.submit().ended
@@ -293,6 +295,20 @@ def test_it_is_active_while_something_waits_or_runs() -> None:
     assert desk.state.active
     desk.state.append([item(lease, 0, end=True)])
     assert not desk.state.active
+
+
+def test_of_a_forgotten_session_nothing_is_on_its_way() -> None:
+    """Neither to who follows it nor to who did: the session may be opened anew under this name."""
+    desk = Desk()
+    for gateway in ("follows", "followed"):
+        desk.drain(gateway)
+        desk.submit()
+        desk.state.attach(gateway, "s", None)
+    desk.state.append([item(desk.lease(), 0, "text")])
+    desk.state.detach("followed", "s")
+    desk.state.forget("s")
+    assert desk.drain("follows").items == []
+    assert desk.drain("followed").items == []
 
 
 def test_forgetting_wakes_the_worker_whose_lease_it_was() -> None:
