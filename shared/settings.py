@@ -321,8 +321,10 @@ def _check_names(names: Iterable[str], where: str) -> None:
     known = {entry.variable for entry in entries()}
     for name in names:
         if name.upper().startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name.upper(), known, 1, 0.8)
-            raise Wrong(f"{where}{name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+            near = difflib.get_close_matches(
+                name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], 1
+            )
+            raise Wrong(f"{where}{name}: no such setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ""))
 
 
 def _nested(found: Mapping[tuple[str, ...], str]) -> dict[str, Any]:

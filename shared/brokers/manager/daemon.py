@@ -15,15 +15,15 @@ class Daemon:
     def __init__(self, home: Home, environment: Mapping[str, str]) -> None:
         self._home = home
         self._environment = dict(environment)
-        self._started: subprocess.Popen[bytes] | None = None
+        self._pid = 0
 
     def __call__(self) -> None:
-        """Start one, unless the last one is still coming up."""
-        if self._started is not None and self._started.poll() is None:
+        """Start one, unless the last one is still there: it is coming up, or hangs, and a second would not help."""
+        if self._pid and self._lives():
             return
         # Output to a file: a pipe that it inherits would keep whoever reads it (honcho) waiting for its end.
         with open(self._home.log_path, "ab", opener=_private) as log:
-            self._started = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "shared.brokers.manager", "--embedded"],
                 env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
@@ -31,12 +31,14 @@ class Daemon:
                 stderr=log,
                 start_new_session=True,
             )
+        self._pid = process.pid
+        process.returncode = 0  # it outlives this process on purpose, and Popen is not to complain of that
 
-    def reap(self) -> None:
-        """Forget the process; it lives on. Its end is nobody's business here."""
-        if self._started is not None:
-            self._started.poll()
-            self._started.returncode = self._started.returncode or 0  # no ResourceWarning for a process left on purpose
+    def _lives(self) -> bool:
+        try:
+            return os.waitpid(self._pid, os.WNOHANG) == (0, 0)
+        except ChildProcessError:
+            return False
 
 
 def _private(path: str, flags: int) -> int:

@@ -24,6 +24,7 @@ from shared.messages import Batch, Polled
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds that a call may wait for its answer
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between attempts to link
+SHORT_LIVED = 1.0  # seconds: a link that ends sooner is not tried again at once
 log = structlog.get_logger("broker link")
 
 
@@ -48,6 +49,7 @@ class ManagerLink:
         self._sender: Wire | None = None
         self._poller: Wire | None = None
         self._linked = asyncio.Event()
+        self._linked_at = float("-inf")
         self._number = 0  # of the link; every new one is a new number to the broker
         self._awaited: set[asyncio.Future[bytes]] = set()  # answers to long polls and goodbyes
         self._task: asyncio.Task[None] | None = None
@@ -68,6 +70,7 @@ class ManagerLink:
             sender, self._sender = self._sender, None
             sender.close()
             raise
+        self._linked_at = asyncio.get_running_loop().time()
         self._linked.set()
         self._flush()
 
@@ -78,6 +81,8 @@ class ManagerLink:
 
     async def _relink(self) -> None:
         pause, said = FIRST_PAUSE, ""
+        if asyncio.get_running_loop().time() - self._linked_at < SHORT_LIVED:
+            await asyncio.sleep(LONGEST_PAUSE)
         while True:
             try:
                 await self.connect()

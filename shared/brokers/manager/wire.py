@@ -16,9 +16,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any, cast
 
+import structlog
+
 from shared.brokers.manager.home import Home
 
 HANDSHAKE_SECONDS = 2
+log = structlog.get_logger("broker link")
 _LENGTH = struct.Struct("!i")
 Answered = Callable[[bytes], None]
 
@@ -70,9 +73,11 @@ class Wire(asyncio.Protocol):
 
     def _answer(self, message: bytes) -> None:
         kind, result = pickle.loads(message)  # only holders of the key speak here
-        if kind != "#RETURN":
-            raise RuntimeError(f"the broker answered {kind}: {result}")
-        self._waiting.popleft()(result)
+        if kind == "#RETURN":
+            self._waiting.popleft()(result)
+        else:
+            log.error("the broker cannot answer; is it of another version?", answer=f"{kind} {result}"[:1000])
+            self.close()
 
 
 def authenticate(home: Home, name: str) -> tuple[str, int]:

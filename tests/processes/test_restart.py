@@ -1,0 +1,38 @@
+"""Everything but the broker is restarted under a reply, as the README says one may."""
+
+from pathlib import Path
+
+from tests.processes.client import JsonClient, echo_of, events, sha256, text_of
+from tests.processes.service import Process, running_service, until
+
+
+async def test_a_reply_outlives_gateway_and_worker(tmp_path: Path) -> None:
+    with running_service(tmp_path, LLM_CHAT_ECHO_INTERVAL="0.4", LLM_CHAT_WORKER_GRACE="0.1") as service:
+        broker = Process("shared.brokers.manager", service.environment, tmp_path / "broker.log")
+        service.processes.append(broker)
+        until(lambda: "the broker is ready" in broker.text(), what="the broker")
+        gateway = service.gateway()
+        worker = service.worker()
+        service.ready(gateway)
+        client = await JsonClient.open(gateway.ws)
+        await client.say("message", id="m1", content="patience")
+        session = (await client.until("session"))["session_id"]
+        last = await client.until("delta")
+        assert gateway.process.stop() == 0
+        assert worker.stop() == 0
+        seen = [event for event in events(client.log) if event["cursor"] != last["cursor"]]
+        seen.append(last)
+        await client.close()
+
+        gateway = service.gateway()
+        service.worker()
+        service.ready(gateway)
+        client = await JsonClient.open(gateway.ws)
+        await client.say("resume", session_id=session, after=last["cursor"])
+        done = await client.until("done")
+        assert text_of(seen + client.log) == echo_of("patience")
+        assert done["text_sha256"] == sha256(echo_of("patience"))
+        assert "takeover" in [frame["type"] for frame in client.log]
+        await client.close()
+        assert broker.stop() == 0
+        assert not list(service.broker.glob("*.sock"))

@@ -1,0 +1,153 @@
+"""The link against a server of this test's own: what it sends, what it repeats, when it gives up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from shared.brokers.manager import calls, link
+from shared.brokers.manager.home import Home
+from shared.brokers.manager.link import ManagerLink
+from shared.brokers.manager.wire import Wire
+from shared.errors import BrokerUnavailable, SessionNotFound
+
+
+class ScriptedWire:
+    """Keeps requests until the test answers them."""
+
+    def __init__(self, name: str, on_lost: Callable[[Any], None]) -> None:
+        self.name = name
+        self.on_lost = on_lost
+        self.requests: list[tuple[str, tuple[Any, ...], Callable[[bytes], None]]] = []
+
+    def request(self, method: str, args: tuple[Any, ...], answered: Callable[[bytes], None]) -> None:
+        self.requests.append((method, args, answered))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def batch(self) -> list[str]:
+        """The methods of the batch that is under way."""
+        [(_, (data,), _)] = self.requests
+        return [method for method, _ in calls.decode_calls(data)]
+
+    def answer(self, *answers: tuple[bool, Any]) -> None:
+        _, _, answered = self.requests.pop(0)
+        answered(calls.encode(answers))
+
+
+class Scripted:
+    """All wires that were opened."""
+
+    def __init__(self) -> None:
+        self.wires: list[ScriptedWire] = []
+
+    async def open_wire(self, home: Home, name: str, on_lost: Callable[[Wire], None]) -> Any:
+        self.wires.append(ScriptedWire(name, on_lost))
+        return self.wires[-1]
+
+    @property
+    def sender(self) -> ScriptedWire:
+        return [wire for wire in self.wires if wire.name.endswith("/calls")][-1]
+
+    @property
+    def poller(self) -> ScriptedWire:
+        return [wire for wire in self.wires if wire.name.endswith("/waits")][-1]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Scripted:
+    scripted = Scripted()
+    monkeypatch.setattr(link, "open_wire", scripted.open_wire)
+    monkeypatch.setattr(link, "SHORT_LIVED", 0.0)
+    return scripted
+
+
+@pytest.fixture
+async def linked(server: Scripted, tmp_path: Any) -> AsyncIterator[ManagerLink]:
+    manager_link = ManagerLink(Home(tmp_path), "peer")
+    await manager_link.connect()
+    yield manager_link
+    server.sender.request = lambda method, args, answered: answered(b"\x91\x92\xc3\xc0")  # type: ignore[method-assign]
+    if server.sender.requests:
+        server.sender.on_lost(server.sender)
+        await asyncio.sleep(0)
+    await manager_link.close("leave_gateway", "peer")
+
+
+async def test_what_comes_while_a_batch_is_under_way_goes_together(linked: ManagerLink, server: Scripted) -> None:
+    first = linked.call("newest", ["s"])
+    await asyncio.sleep(0)
+    second, third = linked.call("bury", "w"), linked.call("newest", ["t"])
+    await asyncio.sleep(0)
+    assert server.sender.batch() == ["newest"]
+    server.sender.answer((True, [1]))
+    assert await first == [1]
+    assert server.sender.batch() == ["bury", "newest"]
+    server.sender.answer((True, 0), (True, [2]))
+    assert (await second, await third) == (0, [2])
+
+
+async def test_an_error_reaches_its_caller_alone(linked: ManagerLink, server: Scripted) -> None:
+    fails, works = linked.call("cancel", "s", "m"), linked.call("bury", "w")
+    await asyncio.sleep(0)
+    server.sender.answer((False, (SessionNotFound.code, "gone", 0)), (True, 0))
+    with pytest.raises(SessionNotFound, match="gone"):
+        await fails
+    assert await works == 0
+
+
+async def test_a_batch_without_an_answer_is_sent_again_over_the_next_link(
+    linked: ManagerLink, server: Scripted
+) -> None:
+    first = linked.call("bury", "a")
+    await asyncio.sleep(0)
+    second = linked.call("bury", "b")
+    old = server.sender
+    old.on_lost(old)
+    while server.sender is old or not server.sender.requests:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert server.sender.batch() == ["bury", "bury"]
+    server.sender.answer((True, 1), (True, 2))
+    assert (await first, await second) == (1, 2)
+
+
+async def test_a_long_poll_begins_anew_over_the_next_link(linked: ManagerLink, server: Scripted) -> None:
+    waiting = asyncio.create_task(linked.drain("peer"))
+    await asyncio.sleep(0)
+    [(_, first, _)] = server.poller.requests
+    old = server.poller
+    old.on_lost(old)
+    while server.poller is old or not server.poller.requests:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    [(method, again, answered)] = server.poller.requests
+    assert method == "drain"
+    assert again[0] == first[0] == "peer"
+    assert again[1] != first[1]  # a new link is a new number: what the old one lost is not to be trusted
+    answered(calls.encode(("epoch", True, [], [])))
+    assert (await waiting).lost is True
+
+
+async def test_a_call_without_an_answer_is_given_up(
+    linked: ManagerLink, server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PATIENCE", 0.05)
+    call = linked.call("bury", "w")
+    with pytest.raises(BrokerUnavailable):
+        await call
+    late = linked.call("bury", "v")
+    server.sender.answer((True, 7))  # of the first one, which nobody waits for any more
+    server.sender.answer((True, 8))
+    assert await late == 8
+
+
+async def test_a_cancelled_call_does_no_harm(linked: ManagerLink, server: Scripted) -> None:
+    call = linked.call("bury", "w")
+    await asyncio.sleep(0)
+    call.cancel()
+    server.sender.answer((True, 7))
+    later = linked.call("bury", "v")
+    await asyncio.sleep(0)
+    server.sender.answer((True, 8))
+    assert await later == 8
