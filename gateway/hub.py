@@ -59,6 +59,7 @@ class Hub:
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
+        self._blocked: dict[Outbox, None] = {}  # whose socket had no room when it was last written to
         self._flush_due = False
         self._epoch = ""
         self._losses = 0  # of all subscriptions
@@ -118,7 +119,8 @@ class Hub:
         touched, self._touched = self._touched, []
         now = self._clock.now()
         for outbox in touched:
-            outbox.flush(now)
+            if not outbox.flush(now):
+                self._blocked[outbox] = None
 
     # --- joining and leaving -----------------------------------------------------------------------------------------
 
@@ -192,6 +194,7 @@ class Hub:
     def leave(self, connection: Connection) -> None:
         """A connection has ended."""
         self._connections.pop(connection, None)
+        self._blocked.pop(connection.outbox, None)
         session, connection.session = connection.session, None
         if session is not None:
             session.line.drop(connection)
@@ -322,6 +325,7 @@ class Hub:
                 outbox.write(item)
             session.note(item, self._clock.now())
         if not outbox.flush(self._clock.now()):
+            self._blocked[outbox] = None
             return
         if page.more or outbox.next_index <= session.newest:
             self._catch_up(connection)
@@ -393,13 +397,16 @@ class Hub:
 
     def _close_overdue(self) -> None:
         """Close readers that stay slow and, where that is asked for, clients that stay silent."""
-        now = self._clock.now()
-        for connection in tuple(self._connections):
-            blocked_at = connection.outbox.blocked_at
-            if blocked_at is not None and now - blocked_at >= self._patience.send > 0:
-                connection.close(TOO_SLOW, "reader too slow")
-            elif now - _last_traffic(connection) >= self._patience.idle > 0 and _is_idle(connection):
-                connection.close(TOO_SLOW, "idle too long")
+        now, patience = self._clock.now(), self._patience
+        for outbox in tuple(self._blocked):
+            if outbox.blocked_at is None:
+                del self._blocked[outbox]
+            elif now - outbox.blocked_at >= patience.send > 0:
+                outbox.writer.close(TOO_SLOW, "reader too slow")
+        if patience.idle > 0:
+            for connection in tuple(self._connections):
+                if now - _last_traffic(connection) >= patience.idle and _is_idle(connection):
+                    connection.close(TOO_SLOW, "idle too long")
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

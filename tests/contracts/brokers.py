@@ -122,8 +122,10 @@ class Manager:
     def end(self) -> None:
         """Politely; its log must be clean."""
         self._process.terminate()
-        assert self._process.wait(5) == 0
-        assert "Traceback" not in (self._directory / "output").read_text()
+        status = self._process.wait(5)
+        output = (self._directory / "output").read_text()
+        assert status == 0, output
+        assert "Traceback" not in output, output
 
 
 class Mortal(Manager):

@@ -16,7 +16,8 @@ from gateway.hub import PAGE_BYTES, Patience
 from gateway.outbox import ROOM
 from gateway.protocol import JsonDialect
 from shared.messages import Cursor, text_sha256
-from tests.gateway.chatting import Chats, Client, Frame, Gateway, Run, Worker, chatting, turns
+from tests.gateway.chatting import Chats, Client, Frame, Gateway, chatting, turns
+from tests.gateway.writing import Run, Worker
 
 HOLDABLE = ("submit", "attach", "read", "cancel", "newest")
 REPLY = 5  # pieces at most in one flush
@@ -343,10 +344,7 @@ class Walk(RuleBasedStateMachine):
         for reader in self.readers:
             await self.hang_up(reader)
         await self.chats.settle()
-        for gateway in self.chats.gateways:
-            assert (len(gateway.hub), gateway.hub._sessions) == (0, {})
-        subscribers = self.chats.memory.state._subscribers.values()
-        assert not any(subscriber.sessions for subscriber in subscribers)
+        self.chats.check_nothing_left()
 
 
 class ForgetfulWalk(Walk):
@@ -360,7 +358,9 @@ class ForgetfulWalk(Walk):
         self.act(self.chats.lose_memory)
 
 
-COMMON = settings(report_multiple_bugs=False, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+COMMON = settings(
+    report_multiple_bugs=False, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 TestWalk = Walk.TestCase
 TestWalk.settings = settings(COMMON, max_examples=80, stateful_step_count=40)
 TestForgetfulWalk = ForgetfulWalk.TestCase

@@ -49,7 +49,8 @@ async def test_direct_frames_go_out_in_one_write(payloads: list[bytes]) -> None:
 
 async def test_direct_callbacks_are_the_protocols() -> None:
     writer, protocol = direct()
-    drained, heard = [], []
+    drained: list[int] = []
+    heard: list[str] = []
     writer.on_drained = lambda: drained.append(1)
     writer.listen(heard.append)
     protocol.on_drained()

@@ -1,0 +1,80 @@
+"""Stop, from wherever it comes and wherever the reply is."""
+
+import pytest
+
+from tests.gateway.chatting import chatting
+
+
+async def test_a_running_reply_is_cancelled_from_any_connection_of_the_session() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a", "b")
+        others = [gateway.resume(client.session, client.events[-1]["cursor"]) for gateway in chats.gateways]
+        await chats.settle()
+        others[1].send("cancel", id="m1")
+        await chats.settle()
+        assert [refusal.reason for refusal in run.say("c")] == ["cancelled"]
+        run.done(reason="cancelled")
+        run.say("d")
+        await chats.settle()
+        for one in (client, *others):
+            assert one.events[-1] == client.events[-1]
+        assert (client.events[-1]["finish_reason"], client.text("m1")) == ("cancelled", "ab")
+
+
+async def test_a_cancel_without_a_worker_that_answers_ends_by_the_clock() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        client.send("cancel", id="m1")
+        await chats.settle()
+        await chats.pass_time(1.5)
+        await chats.settle()
+        assert client.events[-1]["receipt"] == {"generated": None, "delivered": 1, "stop_ms": None}
+        assert [refusal.reason for refusal in run.say("b")] == ["fenced"]
+
+
+async def test_a_waiting_reply_is_cancelled_at_once() -> None:
+    async with chatting() as chats:
+        client = chats.one.client()
+        client.ask("m1")
+        client.send("cancel", id="m1")
+        await chats.settle()
+        assert client.contents() == ["session", "accepted m1", "done m1"]
+        assert client.frames[-1]["receipt"] == {"generated": 0, "delivered": 0, "stop_ms": 0}
+        assert chats.worker.take() == []
+
+
+async def test_a_message_in_the_line_is_cancelled_when_its_turn_comes() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        client.ask("m2")
+        client.ask("m3")
+        client.send("cancel", id="m2")
+        await chats.settle()
+        client.new()
+        run.done()
+        await chats.settle()
+        assert sorted(client.contents()) == ["accepted m2", "accepted m3", "done m1", "done m2"]
+        assert client.events[-1]["finish_reason"] == "cancelled"
+        assert [one.lease.id for one in chats.worker.take()] == ["m3"]
+
+
+async def test_a_cancel_of_what_has_ended_says_nothing() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.done()
+        await chats.settle()
+        client.new()
+        client.send("cancel", id="m1")
+        await chats.settle()
+        assert client.new() == []
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_cancel_of_what_nobody_has_seen_is_an_error(begun: bool) -> None:
+    async with chatting() as chats:
+        client = chats.one.client()
+        if begun:
+            client.send("start")
+        client.send("cancel", id="m9")
+        await chats.settle()
+        assert [(frame["code"], frame["id"]) for frame in client.new()[begun:]] == [("unknown_id", "m9")]

@@ -1,0 +1,212 @@
+"""Gaps, lost links, lost memories: whatever was missed is read again, whatever is gone is said."""
+
+import pytest
+
+from shared.errors import SessionNotFound
+from shared.messages import Cursor
+from tests.gateway.chatting import chatting, turns
+
+
+async def test_a_page_for_one_reader_is_no_loss_for_another() -> None:
+    """What one connection reads ahead of the batch is still to be brought to the others."""
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.done("b")
+        second = chats.one.resume(client.session)
+        await turns()
+        assert second.events[-1]["type"] == "done"
+        await chats.settle()
+        assert client.events == second.events
+
+
+async def test_a_gap_is_closed_by_reading() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.say("b")
+        chats.one.batch()  # and nobody has got it
+        run.say("c")
+        await chats.settle()
+        assert client.text("m1") == "abc"
+        run.done("d")
+        await chats.settle()
+        assert client.text("m1") == "abcd"
+
+
+async def test_a_silent_session_is_checked_and_what_it_missed_is_read() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        client.ask("m2")
+        run.done("b")
+        chats.one.batch()
+        client.new()
+        await chats.pass_time(3)
+        assert client.contents()[:3] == ["delta m1", "done m1", "accepted m2"]
+
+
+async def test_silence_is_checked_in_one_call_for_all_and_only_where_something_runs() -> None:
+    async with chatting() as chats:
+        clients = [chats.one.client() for _ in range(20)]
+        for client in clients[:10]:
+            client.ask("m1")
+        for client in clients[10:]:
+            client.send("start")
+        await chats.settle()
+        await chats.pass_time(2)
+        calls = chats.one.broker.calls
+        assert 1 <= calls.count("newest") <= 3
+        for run in chats.worker.take():
+            run.done()
+        await chats.settle()
+        calls.clear()
+        await chats.pass_time(5)
+        assert calls == []
+
+
+@pytest.mark.parametrize("end", [True, False])
+async def test_after_a_lost_link_every_session_goes_on_where_it_was(end: bool) -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        quiet = chats.one.client()
+        quiet.send("start")
+        await chats.settle()
+        run.say("b")
+        chats.one.lose()
+        run.say("c")
+        if end:
+            run.done()
+        await chats.settle()
+        assert client.text("m1") == "abc"
+        if not end:
+            run.say("d")
+            run.done()
+        quiet.ask("m1")
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        assert client.types().count("session") == 1
+        assert quiet.text("m1") == "x"
+        assert client.events[-1]["type"] == "done"
+
+
+async def test_a_loss_that_is_heard_of_before_the_answer_to_an_attach_concerns_it_too() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        chats.other.broker.hold("attach")
+        second = chats.other.resume(client.session)
+        begun = chats.other.client()
+        begun.send("start")
+        chats.other.lose()
+        chats.other.pull()
+        chats.other.broker.release()
+        await turns()
+        run.done("b")
+        begun.ask("m1")
+        await turns()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        assert second.events == client.events
+        assert begun.text("m1") == "x"
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_broker_that_has_lost_its_memory_is_said_to_all_and_later_messages_work(running: bool) -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        plain = chats.one.plain()
+        plain.type_in("Hello")
+        await chats.settle()
+        runs = [run, chats.worker.take_one()]
+        if not running:
+            for one in runs:
+                one.done("b")
+            await chats.settle()
+        client.new()
+        texts = len(plain.texts)
+
+        chats.lose_memory()
+        await chats.settle()
+        (frame,) = client.new()
+        assert frame == {
+            "type": "session",
+            "session_id": client.session,
+            "resumed": True,
+            "recovered": False,
+            "open": [],
+        }
+        assert [text.split(": ")[:2] for text in plain.texts[texts:]] == ([["error", "lost"]] if running else [])
+
+        client.ask("m1" if running else "m2", "again")
+        plain.type_in("again")
+        await chats.settle()
+        for one in chats.worker.take():
+            one.done("x")
+        await chats.settle()
+        assert [frame["type"] for frame in client.new()] == ["accepted", "started", "delta", "done"]
+        assert plain.texts[-1] == "x"
+        cursors = [Cursor.parse(event["cursor"]) for event in client.events]
+        assert cursors == sorted(cursors)
+
+
+async def test_messages_in_the_line_survive_the_loss_of_the_memory() -> None:
+    async with chatting() as chats:
+        client, _ = await chats.chat("m1", "a")
+        client.ask("m2")
+        client.ask("m3")
+        chats.lose_memory()
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        assert [frame["id"] for frame in client.frames if frame["type"] == "accepted"] == ["m1", "m2", "m3"]
+
+
+async def test_a_message_sent_before_the_loss_is_noticed_is_not_refused() -> None:
+    async with chatting() as chats:
+        client = chats.one.client()
+        client.send("start")
+        await chats.settle()
+        chats.lose_memory()
+        client.ask("m1")
+        await turns()
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        kinds = client.types()
+        assert [kind for kind in kinds if kind != "session"] == ["accepted", "started", "delta", "done"]
+        assert kinds.count("session") == 2
+
+
+async def test_a_slow_reader_gets_what_comes_after_the_loss() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        client.writer.fill()
+        run.say("b")
+        await chats.settle()
+        chats.one.broker.hold("read")
+        client.writer.drain()
+        await turns()
+        chats.lose_memory()
+        chats.one.broker.release()
+        chats.one.broker.fail("read", error=SessionNotFound())
+        await chats.settle()
+        chats.one.broker.heal()
+        client.ask("m2")
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        await turns()
+        assert client.text("m2") == "x"
+        assert client.events[-1]["type"] == "done"
+
+
+async def test_a_lost_link_to_one_gateway_is_nothing_to_the_other() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        second = chats.other.resume(client.session)
+        await chats.settle()
+        chats.one.lose()
+        run.say("b")
+        chats.other.pull()
+        assert second.text("m1") == "ab"
+        run.done()
+        await chats.settle()
+        assert client.events == second.events
