@@ -402,6 +402,7 @@ class Hub:
             if outbox.blocked_at is None:
                 del self._blocked[outbox]
             elif now - outbox.blocked_at >= patience.send > 0:
+                del self._blocked[outbox]  # once is enough, and it may be that of a connection that has gone
                 outbox.writer.close(TOO_SLOW, "reader too slow")
         if patience.idle > 0:
             for connection in tuple(self._connections):

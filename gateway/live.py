@@ -88,8 +88,8 @@ class LiveSession:
         held, self._held = self._held, []
         return held
 
-    def note(self, item: Item, now: float) -> bool:
-        """See an item, by drain or by read. False: it was seen before."""
+    def note(self, item: Item, now: float) -> None:
+        """See an item, by drain or by read, perhaps again."""
         generation, line = item.generation, self.line
         if item.flags & TERMINAL:
             line.ended(generation)
@@ -100,11 +100,10 @@ class LiveSession:
         self.heard_at = now
         index = item.index
         if self._last is not None and index <= self._last.index:
-            return False
+            return
         if index > self.newest:
             self.newest = index
         self._last = item
-        return True
 
     def _started(self, generation: int, id: str) -> None:
         self.line.started(generation)

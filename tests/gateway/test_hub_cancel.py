@@ -48,9 +48,10 @@ async def test_a_message_in_the_line_is_cancelled_when_its_turn_comes() -> None:
         client, run = await chats.chat("m1", "a")
         client.ask("m2")
         client.ask("m3")
+        client.new()
         client.send("cancel", id="m2")
         await chats.settle()
-        client.new()
+        assert client.new() == []
         run.done()
         await chats.settle()
         assert sorted(client.contents()) == ["accepted m2", "accepted m3", "done m1", "done m2"]

@@ -107,6 +107,22 @@ async def test_what_comes_while_pages_are_read_comes_behind_them() -> None:
         assert second.events == client.events
 
 
+async def test_what_comes_between_the_page_and_its_arrival_is_no_gap() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        chats.other.resume(client.session)
+        await chats.settle()
+        chats.other.broker.hold("attach")
+        second = chats.other.resume(client.session)
+        await turns()
+        run.done("b")
+        await chats.settle()
+        assert second.frames == []
+        chats.other.broker.release()
+        await turns()
+        assert second.events == client.events
+
+
 async def test_an_unknown_session_is_said_and_another_may_be_tried() -> None:
     async with chatting() as chats:
         client, _ = await chats.chat("m1", "a")

@@ -39,8 +39,10 @@ async def test_a_reader_that_stays_slow_is_closed_and_may_resume() -> None:
         client.writer.fill()
         run.say("b")
         await chats.settle()
+        run.say("b")
         await chats.pass_time(29)
         assert client.writer.closed is None
+        assert "read" not in chats.one.broker.calls
         await chats.pass_time(2)
         assert client.writer.closed is not None
         assert client.writer.closed[0] == 4408
@@ -48,7 +50,23 @@ async def test_a_reader_that_stays_slow_is_closed_and_may_resume() -> None:
         second = chats.one.resume(client.session, client.events[-1]["cursor"])
         run.done("c")
         await chats.settle()
-        assert second.text("m1") == "c"
+        assert client.text("m1") + second.text("m1") == "abbc"
+
+
+async def test_nothing_is_kept_of_a_slow_reader_that_was_answered_after_its_end() -> None:
+    async with chatting(patience=PATIENT) as chats:
+        other = chats.one.client()
+        client, _ = await chats.chat("m1", "a")
+        client.writer.fill()
+        chats.one.broker.hold("cancel")
+        client.send("cancel", id="m9")
+        client.go()
+        chats.one.broker.release()
+        await chats.settle()
+        assert [frame["code"] for frame in client.frames if frame["type"] == "error"] == ["unknown_id"]
+        await chats.pass_time(32)
+        assert chats.one.hub._blocked == {}
+        other.go()
 
 
 async def test_a_reader_that_is_quick_again_in_time_stays() -> None:

@@ -51,9 +51,9 @@ def test_a_message_that_is_known_to_run_need_not_wait_to_be_known() -> None:
 
 def test_an_item_tells_what_runs_and_a_terminal_that_nothing_does() -> None:
     live = session()
-    assert live.note(item(7, 0), 5.0)
+    live.note(item(7, 0), 5.0)
     assert (live.open, live.generation, live.newest, live.heard_at) == (["m7"], 7, 0, 5.0)
-    assert live.note(item(7, 1, end=True), 6.0)
+    live.note(item(7, 1, end=True), 6.0)
     assert (live.open, live.generation, live.newest, live.heard_at) == ([], 7, 1, 6.0)
 
 

@@ -244,6 +244,10 @@ def test_a_wrong_start_begins_nothing(wrong: str) -> None:
     assert receive(START, wrong) == [Begin(None, None)]
 
 
+def test_a_wrong_cursor_is_answered_with_the_id_of_its_frame() -> None:
+    assert said(receive('{"type":"resume","session_id":"s_1","after":"x","id":"r1"}'))["id"] == "r1"
+
+
 def test_who_got_no_session_may_try_again() -> None:
     dialect = JsonDialect()
     dialect.receive('{"type":"resume","session_id":"s_1"}')

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 15.0
+START_SECONDS = 40.0  # ten interpreters may have to start, on a machine that has other things to do
 STOP_SECONDS = 5.0  # what honcho gives
 
 
@@ -117,7 +117,11 @@ class Service:
 
     def ready(self, gateway: "Gateway") -> None:
         """Wait until the gateway has its broker and a worker."""
-        until(lambda: gateway.get("/readyz")[0] == 200, START_SECONDS, "readiness")
+        try:
+            until(lambda: gateway.get("/readyz")[0] == 200, START_SECONDS, "readiness")
+        except AssertionError:
+            logs = "".join(process.text() for process in self.processes)
+            raise AssertionError(f"never ready: {gateway.get('/readyz?verbose')}\n{logs}") from None
 
     def broker_process(self) -> psutil.Process | None:
         """The embedded broker of this service, if it runs."""

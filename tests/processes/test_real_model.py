@@ -13,6 +13,7 @@ from tests.llama import MODEL, llama_server
 from tests.processes.client import JsonClient, events, sha256, text_of
 from tests.processes.service import Gateway, running_service
 
+pytestmark = pytest.mark.timeout(60)
 PROMPT = "Tell me a story."
 
 

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.processes.client import JsonClient, echo_of, events, sha256, text_of
 from tests.processes.service import Process, running_service, until
+
+pytestmark = pytest.mark.timeout(60)
 
 
 async def test_a_reply_outlives_gateway_and_worker(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.processes.client import JsonClient, echo_of, events, sha256, text_of
 from tests.processes.service import Service, running_service, until
 
+pytestmark = pytest.mark.timeout(60)
+
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:

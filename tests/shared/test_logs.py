@@ -67,7 +67,7 @@ def test_what_is_less_important_than_the_level_is_not_shown(level: str, show: Sh
     names = ["debug", "info", "warning", "error", "critical"]
     for name in names:
         getattr(structlog.get_logger(), name)("ours")
-        getattr(logging.getLogger("uvicorn.error"), name)("theirs")
+        getattr(logging.getLogger("some.library"), name)("theirs")
     shown = [(line["event"], line["level"]) for line in map(json.loads, out.getvalue().splitlines())]
     assert shown == [(who, name) for name in names[names.index(level) :] for who in ("ours", "theirs")]
 

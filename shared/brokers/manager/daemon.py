@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from shared.brokers.manager.home import Home
+from shared.brokers.manager.home import Home, private
 
 
 class Daemon:
@@ -22,7 +22,7 @@ class Daemon:
         if self._pid and self._lives():
             return
         # Output to a file: a pipe that it inherits would keep whoever reads it (honcho) waiting for its end.
-        with open(self._home.log_path, "ab", opener=_private) as log:
+        with open(self._home.log_path, "ab", opener=private) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "shared.brokers.manager", "--embedded"],
                 env={**os.environ, **self._environment},
@@ -39,7 +39,3 @@ class Daemon:
             return os.waitpid(self._pid, os.WNOHANG) == (0, 0)
         except ChildProcessError:
             return False
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

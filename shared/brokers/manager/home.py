@@ -1,6 +1,7 @@
 """Where a manager broker lives: a private directory with its key, its lock, its log and (where the path is short
 enough) its socket."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -47,14 +48,14 @@ class Home:
 
     def key(self) -> bytes:
         """The secret that peers must know; made at the first start. Raises OSError."""
-        try:
-            descriptor = os.open(self.key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return self.key_path.read_bytes()
-        key = secrets.token_hex(32).encode()
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-        return key
+        if not self.key_path.exists():
+            draft = self.key_path.with_suffix(f".{os.getpid()}")
+            with open(draft, "wb", opener=private) as file:
+                file.write(secrets.token_hex(32).encode())
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, self.key_path)  # whole or not at all, and never another one than a peer has read
+            draft.unlink()
+        return self.key_path.read_bytes()
 
     def lock(self) -> int | None:
         """Become the only server of this home, for the life of the returned descriptor; None where there is one
@@ -67,9 +68,21 @@ class Home:
             return None
         return descriptor
 
+    def tidy(self) -> None:
+        """Leave no socket behind, nor the directory that was made only for it."""
+        self.socket_path.unlink(missing_ok=True)
+        if self.socket_path.parent != self.directory:
+            with contextlib.suppress(OSError):
+                self.socket_path.parent.rmdir()
+
     def _socket_path(self) -> Path:
         path = self.directory / "broker.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
         name = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"llm-chat-{os.getuid()}-{name}" / "broker.sock"
+
+
+def private(path: str, flags: int) -> int:
+    """An `opener` for files that only their owner may read."""
+    return os.open(path, flags, 0o600)

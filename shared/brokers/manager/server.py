@@ -136,7 +136,7 @@ def serve(home: Home, limits: Limits, *, embedded: bool) -> int:
     while not stop.wait(service.tick()):
         if embedded and server.end_at is not None and time.monotonic() > server.end_at:
             break
-    home.socket_path.unlink(missing_ok=True)
+    home.tidy()
     log.info("the broker has stopped")
     sys.stdout.flush()
     sys.stderr.flush()

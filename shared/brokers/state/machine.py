@@ -81,7 +81,7 @@ class BrokerState:
             self._life.finish(reply, self._life.done(reply, "cancelled"))
             return Accepted(reply.generation, ended=True)
         self._life.queue.add(reply)
-        place = self._life.queue.place_of_last(session.owner)
+        place = reply.told_place = self._life.queue.place_of_last(session.owner)
         self._assign()
         return Accepted(reply.generation, place if reply.held is None else 0)
 

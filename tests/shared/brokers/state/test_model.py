@@ -224,7 +224,7 @@ class BrokerMachine(RuleBasedStateMachine):
         for reader in self.play.readers:
             if reader.waits is None:
                 self.play.drain(reader)
-            for session in self.play.model.chats.keys() - reader.follows:
+            for session in sorted(self.play.model.chats.keys() - reader.follows):
                 self.attach(self.play.readers.index(reader), session, "have")
 
     def end_of_a_gateway(self, at: int) -> None:
