@@ -10,15 +10,16 @@ import random
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
 import structlog
 
+from gateway.answers import ignore, then
 from gateway.connection import Connection
 from gateway.dialect import Ask, Dialect
 from gateway.line import Entry
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
+from gateway.patience import Patience
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, SessionNotFound, UnknownId
@@ -38,15 +39,7 @@ from shared.messages import (
 
 PAGE_BYTES = 64 << 10
 SILENCE = 1.0  # seconds after which a running session that says nothing is checked by position
-TOO_SLOW = 4408
 log = structlog.get_logger("gateway")
-
-
-class Patience(NamedTuple):
-    """Seconds; 0 is for ever."""
-
-    send: float = 30.0  # for a socket without room
-    idle: float = 0.0  # for a client that sends nothing and expects nothing
 
 
 class Hub:
@@ -149,7 +142,7 @@ class Hub:
 
     def _join(self, connection: Connection, session: LiveSession, after: Cursor | None, *, resumed: bool) -> None:
         joined = partial(self._joined, connection, session, after, resumed, self._losses)
-        _then(self._broker.attach(session.id, after), joined, partial(self._not_joined, connection, session))
+        then(self._broker.attach(session.id, after), joined, partial(self._not_joined, connection, session))
 
     def _joined(
         self,
@@ -230,7 +223,7 @@ class Hub:
         turns = (*system, Turn("user", entry.ask.content))
         request = GenerationRequest(turns, entry.ask.model or session.model, entry.ask.params)
         submission = Submission(session.id, entry.ask.id, session.generation, encode_request(request))
-        _then(
+        then(
             self._broker.submit(submission),
             partial(self._accepted, session, entry),
             partial(self._not_accepted, session, entry),
@@ -275,7 +268,7 @@ class Hub:
             connection.outbox.put(connection.dialect.refused(id, UnknownId()))
             return
         waiting = session.line.holds(id)  # then the broker remembers the cancel for its submit
-        _then(
+        then(
             self._broker.cancel(session.id, id),
             lambda seen: None if seen or waiting else self._not_stopped(connection, id, UnknownId()),
             partial(self._not_stopped, connection, id),
@@ -298,7 +291,7 @@ class Hub:
         if session is None or outbox.reading or outbox.blocked_at is not None or session.line.submitting is not None:
             return
         outbox.reading = True
-        _then(
+        then(
             self._broker.read(session.id, outbox.after, PAGE_BYTES),
             partial(self._paged, connection, session),
             partial(self._not_paged, connection),
@@ -355,7 +348,7 @@ class Hub:
     def _attach_again_one(self, session: LiveSession) -> None:
         """Subscribe anew, at the last event that came by the old subscription."""
         self._broker.open(session.id, session.owner, session.system, session.model)
-        _then(self._broker.attach(session.id, session.after), partial(self._attached_again, session), _ignore)
+        then(self._broker.attach(session.id, session.after), partial(self._attached_again, session), ignore)
 
     def _attached_again(self, session: LiveSession, answer: Attached) -> None:
         self._see_epoch(answer.epoch)
@@ -381,33 +374,20 @@ class Hub:
         for session in self._sessions.values():
             self._close_gaps(session)  # where a page could not be read
         self._check_silent()
-        self._close_overdue()
+        self._patience.try_blocked(self._blocked, self._clock.now())
+        self._patience.try_idle(self._connections, self._clock.now())
 
     def _check_silent(self) -> None:
         """G8: a running session that says nothing may have missed something."""
         limit = self._clock.now() - SILENCE
         silent = [s for s in self._sessions.values() if s.line.running and s.heard_at <= limit and s.connections]
         if silent:
-            _then(self._broker.newest([session.id for session in silent]), partial(self._checked, silent), _ignore)
+            then(self._broker.newest([session.id for session in silent]), partial(self._checked, silent), ignore)
 
     def _checked(self, sessions: list[LiveSession], newest: list[int]) -> None:
         for session, index in zip(sessions, newest, strict=True):
             session.newest = max(session.newest, index)
             self._close_gaps(session)
-
-    def _close_overdue(self) -> None:
-        """Close readers that stay slow and, where that is asked for, clients that stay silent."""
-        now, patience = self._clock.now(), self._patience
-        for outbox in tuple(self._blocked):
-            if outbox.blocked_at is None:
-                del self._blocked[outbox]
-            elif now - outbox.blocked_at >= patience.send > 0:
-                del self._blocked[outbox]  # once is enough, and it may be that of a connection that has gone
-                outbox.writer.close(TOO_SLOW, "reader too slow")
-        if patience.idle > 0:
-            for connection in tuple(self._connections):
-                if now - _last_traffic(connection) >= patience.idle and _is_idle(connection):
-                    connection.close(TOO_SLOW, "idle too long")
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -422,33 +402,3 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _is_idle(connection: Connection) -> bool:
-    return connection.session is None or not connection.session.line.running
-
-
-def _last_traffic(connection: Connection) -> float:
-    session = connection.session
-    return connection.active_at if session is None else max(connection.active_at, session.heard_at)
-
-
-def _ignore(error: ChatError) -> None:
-    """What failed is tried again when the broker is back."""
-
-
-def _then(future: "asyncio.Future[Any]", done: Callable[[Any], None], failed: Callable[[ChatError], None]) -> None:
-    """Call back with the broker's answer."""
-
-    def answered(future: "asyncio.Future[Any]") -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is None:
-            done(future.result())
-        elif isinstance(error, ChatError):
-            failed(error)
-        else:
-            raise error
-
-    future.add_done_callback(answered)

@@ -12,7 +12,8 @@ from contextlib import suppress
 import structlog
 
 from gateway.app import build_app
-from gateway.hub import Hub, Patience
+from gateway.hub import Hub
+from gateway.patience import Patience
 from gateway.server import SIGNALS, Server, configure
 from shared.broker import GatewayBroker
 from shared.brokers import open_gateway_broker

@@ -12,8 +12,9 @@ from typing import Any
 
 from gateway.connection import Connection
 from gateway.dialect import Dialect
-from gateway.hub import Hub, Patience
+from gateway.hub import Hub
 from gateway.outbox import ROOM
+from gateway.patience import Patience
 from gateway.plain import PlainDialect
 from gateway.protocol import JsonDialect
 from shared.brokers.memory import MemoryBroker

@@ -8,7 +8,7 @@ from gateway.hub import PAGE_BYTES
 from shared.brokers.state import Limits
 from shared.errors import BrokerUnavailable, QueueFull
 from shared.messages import text_sha256
-from tests.gateway.chatting import chatting, turns
+from tests.gateway.chatting import Chats, Client, chatting, turns
 
 # --- asking ----------------------------------------------------------------------------------------------------------
 
@@ -77,12 +77,21 @@ async def test_nine_messages_wait_for_nobody() -> None:
         assert client.contents()[-1] == "accepted m10"
 
 
+async def two_in_the_queue(chats: Chats) -> tuple[Client, Client]:
+    """One whose message is next, and one whose message m1 waits behind it."""
+    first, second = chats.one.client(), chats.one.client()
+    first.ask("other")
+    second.ask("m1")
+    await turns()
+    return first, second
+
+
 async def test_the_place_in_the_queue_comes_before_the_start() -> None:
     async with chatting() as chats:
-        client = chats.one.client()
-        client.ask("m1")
-        await turns()
+        first, client = await two_in_the_queue(chats)
         client.new()
+        first.send("cancel", id="other")
+        await turns()
         chats.clock.advance(1.1)
         await turns()
         chats.worker.take_one().say("a")
@@ -92,8 +101,8 @@ async def test_the_place_in_the_queue_comes_before_the_start() -> None:
 
 async def test_the_place_in_the_queue_is_no_news_once_the_reply_has_been_read() -> None:
     async with chatting() as chats:
-        client = chats.one.client()
-        client.ask("m1")
+        first, client = await two_in_the_queue(chats)
+        first.send("cancel", id="other")
         await turns()
         chats.clock.advance(1.1)
         await turns()

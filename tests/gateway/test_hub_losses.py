@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.hub import Patience
+from gateway.patience import Patience
 from shared.brokers.state import Limits
 from shared.messages import Cursor
 from tests.gateway.chatting import chatting, turns

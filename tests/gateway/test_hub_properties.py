@@ -12,8 +12,9 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from gateway.hub import PAGE_BYTES, Patience
+from gateway.hub import PAGE_BYTES
 from gateway.outbox import ROOM
+from gateway.patience import Patience
 from gateway.protocol import JsonDialect
 from shared.messages import Cursor, text_sha256
 from tests.gateway.chatting import Chats, Client, Frame, Gateway, chatting, turns

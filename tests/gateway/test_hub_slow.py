@@ -1,7 +1,8 @@
 """Readers that do not read."""
 
-from gateway.hub import PAGE_BYTES, Patience
+from gateway.hub import PAGE_BYTES
 from gateway.outbox import ROOM
+from gateway.patience import Patience
 from tests.gateway.chatting import chatting, turns
 
 PATIENT = Patience(send=30.0)

@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from gateway.app import build_app, running
-from gateway.hub import Hub, Patience
+from gateway.hub import Hub
+from gateway.patience import Patience
 from gateway.plain import PlainDialect
 from gateway.protocol import JsonDialect
 from gateway.websocket import choose_dialect

@@ -76,9 +76,13 @@ class Service:
 
     def _wait(self, name: str, collect: Callable[[bool], T | None], seconds: float) -> T:
         deadline = time.monotonic() + seconds
-        condition = self._waiting.setdefault(name, threading.Condition(self._lock))
-        while (result := collect(time.monotonic() >= deadline)) is None:
-            condition.wait(max(0.0, deadline - time.monotonic()))
+        condition = self._waiting[name] = threading.Condition(self._lock)
+        try:
+            while (result := collect(time.monotonic() >= deadline)) is None:
+                condition.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            if self._waiting.get(name) is condition:  # else a newer call of the same peer has taken its place
+                del self._waiting[name]
         return result
 
     def _nudge(self) -> None:
