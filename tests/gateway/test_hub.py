@@ -115,11 +115,14 @@ async def test_the_place_in_the_queue_is_no_news_once_the_reply_has_been_read() 
 
 async def test_the_place_in_the_queue_comes_behind_the_acceptance() -> None:
     async with chatting() as chats:
-        client = chats.one.client()
+        first, client = chats.one.client(), chats.one.client()
+        first.ask("other")
         client.send("start")
         await chats.settle()
         chats.one.broker.hold("submit")
         client.ask("m1")
+        await turns()
+        first.send("cancel", id="other")
         await chats.pass_time(1.1)
         chats.one.broker.release()
         await chats.settle()
