@@ -29,12 +29,8 @@ from shared.messages import (
     Attached,
     Batch,
     Cursor,
-    GenerationRequest,
     Item,
     Page,
-    Submission,
-    Turn,
-    encode_request,
 )
 
 PAGE_BYTES = 64 << 10
@@ -219,12 +215,8 @@ class Hub:
         entry = session.line.take()
         if entry is None:
             return
-        system = (Turn("system", session.system),) if session.system else ()
-        turns = (*system, Turn("user", entry.ask.content))
-        request = GenerationRequest(turns, entry.ask.model or session.model, entry.ask.params)
-        submission = Submission(session.id, entry.ask.id, session.generation, encode_request(request))
         then(
-            self._broker.submit(submission),
+            self._broker.submit(session.submission(entry.ask)),
             partial(self._accepted, session, entry),
             partial(self._not_accepted, session, entry),
         )

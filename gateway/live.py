@@ -2,8 +2,18 @@
 
 from typing import TYPE_CHECKING
 
+from gateway.dialect import Ask
 from gateway.line import Line
-from shared.messages import TERMINAL, Attached, Cursor, Item
+from shared.messages import (
+    TERMINAL,
+    Attached,
+    Cursor,
+    GenerationRequest,
+    Item,
+    Submission,
+    Turn,
+    encode_request,
+)
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -57,6 +67,13 @@ class LiveSession:
         """Whether this message is accepted and nothing of its reply has been seen."""
         running = self.line.running
         return running != 0 and self.running_id == id and (self._last is None or self._last.generation < running)
+
+    def submission(self, ask: Ask) -> Submission:
+        """A message as the broker takes it. Its context is the system prompt and itself: nothing else is stored."""
+        system = (Turn("system", self.system),) if self.system else ()
+        turns = (*system, Turn("user", ask.content))
+        request = GenerationRequest(turns, ask.model or self.model, ask.params)
+        return Submission(self.id, ask.id, self.generation, encode_request(request))
 
     def attached(self, answer: Attached) -> None:
         """Learn what the broker knows."""
