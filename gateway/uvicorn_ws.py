@@ -55,9 +55,10 @@ class ChatProtocol(WebSocketsSansIOProtocol):
 
     def write(self, frames: bytes) -> bool:
         """See Writer."""
-        if not self.is_open():
+        transport = self.transport
+        if self.close_sent or not self.handshake_complete or transport.is_closing():
             return False
-        self.transport.write(frames)
+        transport.write(frames)
         return True
 
     def buffered(self) -> int:

@@ -7,7 +7,7 @@ wait.
 
 import gc
 
-THRESHOLDS = (50_000, 20, 50)  # net allocations before the youngest generation is looked at, and so on
+THRESHOLDS = (200_000, 20, 50)  # net allocations before the youngest generation is looked at, and so on
 
 
 def settle() -> None:

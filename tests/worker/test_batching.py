@@ -27,7 +27,7 @@ def test_an_idle_system_adds_no_wait() -> None:
 
 
 def test_the_dearer_a_flush_the_longer_the_next_one_waits() -> None:
-    waits = [paced(*[cost] * 20).wait(100.0, urgent=False) for cost in (0.0, 0.0005, 0.001, 0.002)]
+    waits = [paced(*[cost] * 20).wait(100.0, urgent=False) for cost in (0.0, 0.0001, 0.0003, 0.0006)]
     assert waits[0] == 0
     assert all(shorter < longer for shorter, longer in pairwise(waits))
 

@@ -191,7 +191,7 @@ async def test_dear_flushes_make_the_next_one_wait_and_gather(clock: FakeClock) 
         scene.runs[0].piece("a")
         while not scene.broker.appends:
             await turns(1)
-        clock.advance(0.003)
+        clock.advance(0.001)
         scene.broker.store()
         await turns()
         scene.broker.appends.clear()
