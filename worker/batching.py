@@ -4,8 +4,8 @@ A flush goes out at once where the last one is long enough ago, so that an idle 
 follows from what the last flushes cost: a loaded system batches more. A flush groups pieces, it never merges them.
 """
 
-# Seconds between the beginnings of two flushes, at most. Larger batches are dearer, not cheaper: what they touch does not
-# fit the caches (measured at 2,000 busy sessions: 15 ms costs 10 % more CPU and doubles the time to the first piece).
+# Seconds between the beginnings of two flushes, at most. Larger batches are dearer, not cheaper: what they touch does
+# not fit the caches (measured at 2,000 busy sessions: 15 ms costs 10 % more CPU, and twice the time to the first piece).
 CAP = 0.003
 URGENT_CAP = 0.003  # the same where a reader waits for the first piece of a reply
 PER_COST = 4.0  # spacing, in costs of one flush
