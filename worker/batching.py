@@ -5,7 +5,7 @@ follows from what the last flushes cost: a loaded system batches more. A flush g
 """
 
 # Seconds between the beginnings of two flushes, at most. Larger batches are dearer, not cheaper: what they touch does
-# not fit the caches (measured at 2,000 busy sessions: 15 ms costs 10 % more CPU, and twice the time to the first piece).
+# not fit the caches (measured at 2,000 busy sessions: 15 ms costs 10 % more CPU, twice the time to the first piece).
 CAP = 0.003
 URGENT_CAP = 0.003  # the same where a reader waits for the first piece of a reply
 PER_COST = 4.0  # spacing, in costs of one flush
