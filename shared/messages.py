@@ -226,7 +226,7 @@ class Item(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it takes, roughly (measured: about 350 besides the events)."""
+        """Bytes of memory that it takes, as an estimate: its objects and their share of the reply, and the events."""
         return len(self.events) + 350
 
     @property
