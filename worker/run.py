@@ -127,7 +127,7 @@ class Run:
         if request.model is not None and isinstance(self._head, Started):
             self._head = Started(request.model)
         self._prompt_tokens = self._prompt_tokens or ending.prompt_tokens(request)
-        return Job(request, self._prefix, self._base.pieces)
+        return Job(request, self._prefix, self._base.pieces, self._base.tokens)
 
     @property
     def _prefix(self) -> str:
@@ -148,6 +148,11 @@ class Run:
         while self._open and self.congested:
             self._relief.clear()
             await self._relief.wait()
+
+    def restart(self) -> None:
+        """See Sink. The head is not on its way yet: the engine's start has still to return."""
+        if self._resumes:
+            self._resumes, self._base, self._head = False, Tally(), Takeover(False)
 
     def piece(self, text: str, tokens: int = 1) -> None:
         """See Sink. The hot path."""

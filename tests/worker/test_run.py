@@ -207,7 +207,7 @@ STOOD = {"attempt": 2, "visible": True, "text": "Hel", "tally": Tally(2, 2, 5, 7
 
 def test_an_engine_that_continues_goes_on_exactly(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(continues=True, at_once=["lo"]), **STOOD)
-    assert scene.engine.jobs[0] == (REQUEST, "Hel", 2)
+    assert scene.engine.jobs[0] == (REQUEST, "Hel", 2, 2)
     scene.sink.finish("stop", Usage(99, 1, False))
     item = taken(scene.run)
     done = Done("stop", Usage(5, 3, True), Timing(30, 70, 900), text_sha256("Hello"))
@@ -217,12 +217,30 @@ def test_an_engine_that_continues_goes_on_exactly(clock: FakeClock) -> None:
 
 def test_any_other_engine_starts_again(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(at_once=["Bye"]), **STOOD)
-    assert scene.engine.jobs[0] == (REQUEST, "", 0)
+    assert scene.engine.jobs[0] == (REQUEST, "", 0, 0)
     scene.sink.finish("stop")
     item = taken(scene.run)
     done = Done("stop", Usage(5, 1, True), Timing(30, 70, 900), text_sha256("Bye"))
     assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
     assert (item.flags, item.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+
+
+def test_an_engine_that_cannot_go_on_with_this_one_starts_again(clock: FakeClock) -> None:
+    engine = HandEngine(continues=True, at_once=["Bye"])
+    engine.on_start = lambda: engine.sinks[0].restart()
+    scene = begin(clock, engine, **STOOD)
+    assert scene.engine.jobs[0].text == "Hel"
+    scene.sink.finish("stop", Usage(4, 1, False))
+    item = taken(scene.run)
+    done = Done("stop", Usage(4, 1, False), Timing(30, 70, 900), text_sha256("Bye"))
+    assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
+    assert (item.flags, item.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+
+
+def test_a_restart_where_nothing_stands_changes_nothing(clock: FakeClock) -> None:
+    engine = HandEngine(continues=True)
+    engine.on_start = lambda: engine.sinks[0].restart()
+    assert begin(clock, engine).flush() == [Started("hand")]
 
 
 @pytest.mark.parametrize("continues", [True, False])

@@ -11,7 +11,7 @@ import httpx2
 import structlog
 
 from shared.errors import EngineError, EngineUnavailable
-from shared.messages import GenerationRequest
+from worker.engines.base import Job
 from worker.engines.openai_wire import (
     BROKE_OFF,
     LATE,
@@ -60,6 +60,7 @@ class Upstream:
         named: Callable[[str], None],
         retries: int,
         backoff: Backoff,
+        dialect: Dialect,
     ) -> None:
         self._client = client
         self._base_url = base_url
@@ -68,15 +69,15 @@ class Upstream:
         self._naming: asyncio.Task[str] | None = None
         self._retries = retries
         self._backoff = backoff
-        self._dialect = Dialect()
+        self._dialect = dialect
 
-    async def open(self, request: GenerationRequest, deadline: float) -> httpx2.Response:
+    async def open(self, job: Job, deadline: float) -> httpx2.Response:
         """A response whose body is the stream; the caller closes it. `deadline` is a time of the event loop, for all
         tries together. Raises ChatError."""
         for tries in itertools.count(1):
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await self._try(request)
+                    return await self._try(job)
             except TimeoutError:
                 raise EngineError(LATE) from None
             except Refused as refusal:
@@ -101,13 +102,13 @@ class Upstream:
 
     # --- one try -----------------------------------------------------------------------------------------------------
 
-    async def _try(self, request: GenerationRequest) -> httpx2.Response:
-        model = request.model or self._model
+    async def _try(self, job: Job) -> httpx2.Response:
+        model = job.request.model or self._model
         if model is None:
             model = await asyncio.shield(self._name())
         dialect = self._dialect
         while True:
-            response = await self._send("POST", "chat/completions", self._client.timeout, body(request, model, dialect))
+            response = await self._send("POST", "chat/completions", self._client.timeout, body(job, model, dialect))
             if response.is_success:
                 self._dialect = dialect
                 return response

@@ -107,6 +107,55 @@ async def test_what_is_no_text_is_passed_over() -> None:
     assert sink.ends == [("length", None)]
 
 
+# --- going on with what another worker began --------------------------------------------------------------------------
+
+STOOD = JOB._replace(text="Good mor", pieces=2, tokens=3)
+
+
+def with_params(**params: Any) -> Job:
+    return STOOD._replace(request=GenerationRequest(STOOD.request.turns, params=Params(**params)))
+
+
+async def test_a_server_that_continues_is_sent_what_stands() -> None:
+    async with scripted(says("ning")) as upstream, opened(upstream.base_url, continues=True) as engine:
+        sink = RecordingSink().run(engine, STOOD)
+        await sink.end()
+        asked = upstream.asked[0].body
+
+    assert (sink.pieces, sink.restarts) == (["ning"], 0)
+    assert asked["messages"][-1] == {"role": "assistant", "content": "Good mor"}
+
+
+@pytest.mark.parametrize(
+    ("job", "goes_on"),
+    [
+        (STOOD, True),
+        (with_params(temperature=0.7), True),
+        (with_params(temperature=0, seed=1), True),
+        (with_params(temperature=0.7, seed=1), False),
+        (with_params(seed=1), False),
+        (STOOD._replace(text="Good "), False),
+        (STOOD._replace(text="Good\n\n"), False),
+    ],
+)
+async def test_it_goes_on_only_where_one_worker_could_have_written_the_whole(job: Job, goes_on: bool) -> None:
+    async with scripted(says("x")) as upstream, opened(upstream.base_url, continues=True) as engine:
+        sink = RecordingSink().run(engine, job)
+        assert sink.restarts == (0 if goes_on else 1)
+        await sink.end()
+        messages = upstream.asked[0].body["messages"]
+
+    assert [message["role"] for message in messages] == ["user", "assistant"][: 1 + goes_on]
+
+
+async def test_where_no_token_is_left_the_server_is_not_asked() -> None:
+    async with scripted() as upstream, opened(upstream.base_url, continues=True) as engine:
+        sink = RecordingSink().run(engine, with_params(max_tokens=3))
+
+        assert sink.ends == [("length", None)]
+        assert upstream.asked == []
+
+
 async def test_a_connection_is_used_again() -> None:
     async with scripted(says("a"), says("b"), says("c")) as upstream, opened(upstream.base_url) as engine:
         for _ in range(3):
@@ -498,6 +547,23 @@ async def test_real_sampling(llama: str) -> None:
 
     assert one == again
     assert one != other
+
+
+async def test_the_real_server_goes_on_behind_any_piece(llama: str) -> None:
+    """Exactly, because nothing is drawn and its flash attention is off."""
+    async with opened(llama, continues=True) as engine:
+        whole = RecordingSink().run(engine, ask(temperature=0, max_tokens=60))
+        await whole.end()
+        goes_on = [stands for stands in range(1, 61) if whole.pieces[stands - 1] != " "]
+        for stands in goes_on:
+            job = ask(temperature=0, max_tokens=60)._replace(
+                text="".join(whole.pieces[:stands]), pieces=stands, tokens=stands
+            )
+            sink = RecordingSink().run(engine, job)
+            assert (await sink.end())[0] == "length"  # type: ignore[index]
+            assert sink.pieces == whole.pieces[stands:]
+            assert sink.restarts == 0
+    assert len(goes_on) > 50
 
 
 async def test_a_real_prompt_that_is_too_long(llama: str) -> None:
