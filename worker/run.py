@@ -63,6 +63,7 @@ class Run:
         "_first_token_ms",
         "_flying",
         "_flying_characters",
+        "_flying_head",
         "_head",
         "_leased_at",
         "_listed",
@@ -104,6 +105,7 @@ class Run:
         self._seq = 0  # of the next event to be acknowledged
         self._flying: Item | None = None  # on its way
         self._flying_characters = 0
+        self._flying_head: Event | None = None
         self._ending: tuple[Literal["stop", "length"], Usage | None] | Failed | None = None
         self._receipt: tuple[int, int] | None = None  # of a cancel: pieces generated, stop_ms
         self._listed = False
@@ -150,9 +152,10 @@ class Run:
             await self._relief.wait()
 
     def restart(self) -> None:
-        """See Sink. The head is not on its way yet: the engine's start has still to return."""
-        if self._resumes:
+        """See Sink. Where the reader has been told already that it goes on, another head takes that back."""
+        if self._resumes and self._open and not self._texts:
             self._resumes, self._base, self._head = False, Tally(), Takeover(False)
+            self._offer(urgent=True)
 
     def piece(self, text: str, tokens: int = 1) -> None:
         """See Sink. The hot path."""
@@ -242,13 +245,15 @@ class Run:
         self._sent = len(self._texts)
         self._flying = item
         self._flying_characters = self._characters
+        self._flying_head = self._head
         return item
 
     def stored(self) -> None:
         """The item is in the broker."""
         item, self._flying = self._flying, None
         assert item is not None
-        self._head = None
+        if self._head is self._flying_head:
+            self._head = None
         self._seq += item.count
         self._acked = self._sent
         self._characters -= self._flying_characters

@@ -35,7 +35,7 @@ class Sink(Protocol):
 
     def restart(self) -> None:
         """What stands is void, the reply begins again: for an engine that `continues`, but not this job. Only before
-        its `start` returns, and before any piece."""
+        any piece of its own."""
         ...
 
     def piece(self, text: str, tokens: int = 1) -> None:

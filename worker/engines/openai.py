@@ -16,7 +16,7 @@ from shared.errors import ChatError, EngineError
 from shared.settings import OpenAISettings, Settings
 from worker.engines.base import Job, Sink
 from worker.engines.openai_upstream import Backoff, Upstream
-from worker.engines.openai_wire import BROKE_OFF, LATE, MISFORMED, SILENT, Dialect, Reply, tokens_left
+from worker.engines.openai_wire import BROKE_OFF, LATE, MISFORMED, SILENT, CannotContinue, Dialect, Reply, tokens_left
 from worker.engines.sse import EventParser, TooLong
 
 SLOTS = 64
@@ -93,7 +93,12 @@ class OpenAIEngine:
 
     async def _reply(self, job: Job, sink: Sink) -> None:
         deadline = asyncio.get_running_loop().time() + self._first
-        response = await self._upstream.open(job, deadline)
+        try:
+            response = await self._upstream.open(job, deadline)
+        except CannotContinue:
+            log.warning("the model server does not continue a message; see LLM_CHAT_OPENAI_CONTINUES")
+            sink.restart()
+            response = await self._upstream.open(Job(job.request), deadline)
         try:
             async with contextlib.aclosing(response.aiter_bytes()) as received:
                 reply = await self._relay(received, sink, deadline)

@@ -15,6 +15,7 @@ from worker.engines.base import Job
 from worker.engines.openai_wire import (
     BROKE_OFF,
     LATE,
+    CannotContinue,
     Complaint,
     Dialect,
     Refused,
@@ -26,6 +27,7 @@ from worker.engines.openai_wire import (
 
 NAMELESS = "No model is chosen, and the model server does not name one."
 MOST_COMPLAINT = 64 << 10  # bytes that are read of a refusal
+MALFORMED = (400, 422)  # what servers answer to a field that they do not know
 MOST_MODELS = 8 << 20  # bytes that are read of a list of models
 
 log = structlog.get_logger("openai")
@@ -113,9 +115,9 @@ class Upstream:
                 self._dialect = dialect
                 return response
             found = complaint(await _beginning(response, MOST_COMPLAINT))
-            adapted = dialect.adapted(found) if response.status_code in (400, 422) else dialect
+            adapted = dialect.adapted(found) if response.status_code in MALFORMED else dialect
             if adapted == dialect:
-                _refuse(response, found)
+                _refuse(response, found, job)
             dialect = adapted
 
     async def _send(
@@ -158,9 +160,11 @@ class Upstream:
         return found
 
 
-def _refuse(response: httpx2.Response, found: Complaint) -> NoReturn:
+def _refuse(response: httpx2.Response, found: Complaint, job: Job | None = None) -> NoReturn:
     # Not the message: it may quote the prompt or part of a key.
     log.warning("the model server refused a request", status=response.status_code, type=found.type, code=found.code)
+    if job is not None and job.text and response.status_code in MALFORMED and not found.too_long:
+        raise Refused(CannotContinue())
     raise refused(response.status_code, found, _retry_after(response.headers))
 
 

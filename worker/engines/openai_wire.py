@@ -131,6 +131,10 @@ def complaint(data: bytes) -> Complaint:
     return found if inner is None else Complaint(inner)
 
 
+class CannotContinue(EngineError):
+    """The server refused a request that had a partial message of the model's in it, perhaps because of that."""
+
+
 class Refused(Exception):
     """The server did not take the request. `passing`: the same may be taken a little later, `after` seconds from now
     if the server said so."""

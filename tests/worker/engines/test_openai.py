@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from shared.errors import EngineError, EngineUnavailable, PromptTooLong
+from shared.errors import ChatError, EngineError, EngineUnavailable, PromptTooLong
 from shared.messages import GenerationRequest, Params, Turn, Usage
 from shared.settings import OpenAISettings, Settings, WorkerSettings
 from tests.llama import CONTEXT, MODEL, llama_server
@@ -146,6 +146,31 @@ async def test_it_goes_on_only_where_one_worker_could_have_written_the_whole(job
         messages = upstream.asked[0].body["messages"]
 
     assert [message["role"] for message in messages] == ["user", "assistant"][: 1 + goes_on]
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_server_that_refuses_to_go_on_is_asked_to_begin_again(status: int) -> None:
+    refusal = refuses(status, {"error": {"message": "Prefilling is not possible while thinking is enabled."}})
+    async with scripted(refusal, says("Hi")) as upstream, opened(upstream.base_url, continues=True) as engine:
+        sink = RecordingSink().run(engine, STOOD)
+        await sink.end()
+        asked = [asked.body for asked in upstream.asked]
+
+    assert (sink.pieces, sink.restarts) == (["Hi"], 1)
+    assert [len(body["messages"]) for body in asked] == [2, 1]
+    assert "continue_final_message" not in asked[1]
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error"), [(400, "exceeds the context window", PromptTooLong), (500, "", EngineUnavailable)]
+)
+async def test_any_other_refusal_is_final(status: int, message: str, error: type[ChatError]) -> None:
+    refusal = refuses(status, {"error": {"message": message}})
+    async with scripted(refusal) as upstream, opened(upstream.base_url, continues=True) as engine:
+        sink = RecordingSink().run(engine, STOOD)
+        assert isinstance(await sink.end(), error)
+
+    assert sink.restarts == 0
 
 
 async def test_where_no_token_is_left_the_server_is_not_asked() -> None:
