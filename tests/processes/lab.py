@@ -3,8 +3,8 @@
     environment = lab.install(tmp_path)     # for a worker: LLM_CHAT_ENGINE names it, PYTHONPATH finds it
     lab.notes(tmp_path, "calm 3")           # what was noted of that message: start, piece, piece, ..., abort
 
-The first word of a message is an order: `poison` kills the engine's process, `mute` is never answered, `forget` cannot
-be gone on with (it begins again). Anything else is echoed as the settings say.
+The first word of a message is an order: `poison` kills the engine's process at once, `venom` with its third piece,
+`mute` is never answered, `forget` cannot be gone on with (it begins again). All else is echoed as the settings say.
 """
 
 import os
@@ -20,6 +20,7 @@ from worker.engines import echo
 from worker.engines.base import Engine, Job, Sink
 
 NOTES = "LAB_NOTES"  # the variable that names the directory
+DEADLY = 3  # the piece that venom does not survive
 
 
 class Note(NamedTuple):
@@ -50,7 +51,9 @@ class Lab:
         noting.note("start")
         match message.split()[0]:
             case "poison":
-                os.kill(os.getpid(), signal.SIGKILL)
+                die()
+            case "venom":
+                noting.pieces_left = DEADLY - job.pieces
             case "mute":
                 return lambda: noting.note("abort")
             case "forget":
@@ -75,6 +78,7 @@ class NotingSink:
     def __init__(self, sink: Sink, file: Path) -> None:
         self._sink = sink
         self._file = file
+        self.pieces_left = 1 << 30  # the last of them kills the process
 
     @property
     def congested(self) -> bool:
@@ -92,6 +96,9 @@ class NotingSink:
     def piece(self, text: str, tokens: int = 1) -> None:
         """See Sink."""
         self.note("piece")
+        self.pieces_left -= 1
+        if self.pieces_left <= 0:
+            die()
         self._sink.piece(text, tokens)
 
     def finish(self, reason: Literal["stop", "length"], usage: Usage | None = None) -> None:
@@ -106,6 +113,11 @@ class NotingSink:
         """Written at once: the next moment may be the last."""
         with self._file.open("a") as file:
             file.write(f"{what} {os.getpid()}\n")
+
+
+def die() -> None:
+    """By a signal that nobody can catch."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def open_engine(settings: Settings) -> Lab:

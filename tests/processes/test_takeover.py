@@ -61,24 +61,25 @@ async def test_an_engine_that_cannot_go_on_starts_again_and_says_so(tiers: tuple
     await client.close()
 
 
+@pytest.mark.parametrize(("poison", "kills"), [("poison", 3), pytest.param("venom", 4, marks=pytest.mark.slow)])
 async def test_a_poison_message_takes_nobody_with_it(
-    directory: Path, tiers: tuple[Gateway, Process], clients: list[JsonClient]
+    directory: Path, tiers: tuple[Gateway, Process], clients: list[JsonClient], poison: str, kills: int
 ) -> None:
-    """It kills its process at once, each time: those that run beside it go on, in another process."""
+    """It kills its process at once, or always at the same piece: those that run beside it go on, in another process."""
     for number, client in enumerate(clients[1:]):
-        await client.say("message", id="m1", content=f"calm {number}")
+        await client.say("message", id="m1", content=f"calm {number} {poison}")
     for client in clients[1:]:
         await client.until("delta")
-    await clients[0].say("message", id="m1", content="poison")
-    error, *dones = await asyncio.gather(*(client.until("done", "error", seconds=30) for client in clients))
+    await clients[0].say("message", id="m1", content=poison)
+    error, *dones = await asyncio.gather(*(client.until("done", "error", seconds=40) for client in clients))
     assert (error["type"], error.get("code"), error["retryable"]) == ("error", "worker_lost", True)
     assert "cursor" in error
     assert [done["type"] for done in dones] == ["done"] * NEIGHBOURS
     for number, (client, done) in enumerate(zip(clients[1:], dones, strict=True)):
-        assert text_of(client.log) == echo_of(f"calm {number}")
-        assert done["text_sha256"] == sha256(echo_of(f"calm {number}"))
-    killed = [note.pid for note in lab.notes(directory, "poison")]
-    assert len(set(killed)) == len(killed) == 3
-    hit = [lab.notes(directory, f"calm {number}") for number in range(NEIGHBOURS)]
-    assert all(killed[0] in {note.pid for note in notes} for notes in hit)  # they did run beside it
-    assert not any(killed[2] in {note.pid for note in notes} for notes in hit)  # and not when it ran alone
+        assert text_of(client.log) == echo_of(f"calm {number} {poison}")
+        assert done["text_sha256"] == sha256(echo_of(f"calm {number} {poison}"))
+    killed = [note.pid for note in lab.notes(directory, poison) if note.what == "start"]
+    assert len(set(killed)) == len(killed) == kills
+    hit = [[note.pid for note in lab.notes(directory, f"calm {number} {poison}")] for number in range(NEIGHBOURS)]
+    assert all(killed[0] in pids for pids in hit)  # they did run beside it
+    assert all(killed[-1] not in pids or pids[-1] == killed[-1] for pids in hit)  # the last time nobody was taken along
