@@ -20,6 +20,7 @@ from gateway.line import Entry
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
 from gateway.patience import Patience
+from gateway.stops import Stops
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, SessionNotFound, UnknownId
@@ -45,6 +46,7 @@ class Hub:
         self._broker = broker
         self._clock = clock
         self._patience = patience
+        self._stops = Stops(broker)
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
@@ -258,17 +260,8 @@ class Hub:
         session = connection.session
         if session is None:
             connection.outbox.put(connection.dialect.refused(id, UnknownId()))
-            return
-        waiting = session.line.holds(id)  # then the broker remembers the cancel for its submit
-        then(
-            self._broker.cancel(session.id, id),
-            lambda seen: None if seen or waiting else self._not_stopped(connection, id, UnknownId()),
-            partial(self._not_stopped, connection, id),
-        )
-
-    def _not_stopped(self, connection: Connection, id: str, error: ChatError) -> None:
-        said = UnknownId() if isinstance(error, SessionNotFound) else error
-        connection.outbox.put(connection.dialect.refused(id, said))
+        else:
+            self._stops.send(connection, session, id)
 
     # --- catching up -------------------------------------------------------------------------------------------------
 
@@ -326,6 +319,7 @@ class Hub:
         if not known or known == epoch:
             return
         log.warning("the broker has lost its memory; telling every session", sessions=len(self._sessions))
+        self._stops.forget()
         for session in self._sessions.values():
             pending = session.forget()
             for connection in session.connections:
@@ -391,6 +385,7 @@ class Hub:
 
     async def close(self) -> None:
         """Stop the clockwork."""
+        self._stops.forget()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
