@@ -153,9 +153,9 @@ class ManagerLink:
 
     async def _part(self) -> None:
         """Tell the broker that both connections end on purpose."""
-        if self._sender is None:
-            return
         for kind in ("calls", "waits"):
+            if self._sender is None:
+                return
             parted = self._request(self._sender, "goodbye", (f"{self._name}/{self._number}/{kind}",))
             with contextlib.suppress(TimeoutError, ConnectionResetError):
                 await asyncio.wait_for(parted, 0.5)
@@ -223,8 +223,8 @@ class ManagerLink:
     async def _wait(self, method: str, args: Callable[[], tuple[Any, ...]]) -> bytes:
         """One long poll, begun anew over each link until one brings an answer."""
         while True:
-            await self._linked.wait()
-            assert self._poller is not None
+            while self._poller is None:  # a link may be lost again before those who wait for it have their turn
+                await self._linked.wait()
             with contextlib.suppress(ConnectionResetError):
                 return await self._request(self._poller, method, args())
 

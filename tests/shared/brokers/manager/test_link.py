@@ -173,9 +173,7 @@ async def test_a_broker_that_goes_between_two_wires_is_linked_to_again(server: S
     manager_link = ManagerLink(Home(tmp_path), "peer")
     manager_link.start()
     call = manager_link.call("bury", "w")
-    async with asyncio.timeout(2):
-        while not (lost and server.sender.name == "peer/2/calls" and server.sender.requests):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await _until(lambda: bool(lost and server.sender.name == "peer/2/calls" and server.sender.requests))
     server.sender.answer((True, 3))
     assert await call == 3
     server.poller.lose()
@@ -191,9 +189,7 @@ async def test_a_broker_that_refuses_the_second_wire_is_tried_again(server: Scri
     server.on_open = refuse_once
     manager_link = ManagerLink(Home(tmp_path), "peer")
     manager_link.start()
-    async with asyncio.timeout(2):
-        while len(server.wires) < 3:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await _until(lambda: len(server.wires) >= 3)
     server.poller.lose()
     await manager_link.close("leave_gateway", "peer")
 
@@ -205,3 +201,34 @@ async def test_a_link_that_is_closing_does_not_come_back(linked: ManagerLink, se
     server.sender.lose()
     await closing
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_link_that_is_lost_between_two_goodbyes_ends_in_peace(server: Scripted, tmp_path: Any) -> None:
+    manager_link = ManagerLink(Home(tmp_path), "peer")
+    await manager_link.connect()
+    closing = asyncio.create_task(manager_link.close("leave_gateway", "peer"))
+    await _until(lambda: bool(server.sender.requests))
+    server.sender.answer((True, None))
+    await _until(lambda: bool(server.sender.requests))
+    server.sender.lose()
+    await closing
+
+
+async def test_a_link_that_is_lost_at_once_does_not_end_who_waits_for_it(server: Scripted, tmp_path: Any) -> None:
+    manager_link = ManagerLink(Home(tmp_path), "peer")
+    waiting = asyncio.create_task(manager_link.drain("peer"))
+    await asyncio.sleep(0)
+    await manager_link.connect()
+    server.poller.lose()
+    await _until(lambda: server.poller.name == "peer/2/waits" and bool(server.poller.requests))
+    [(_, _, answered)] = server.poller.requests
+    answered(calls.encode(("epoch", True, [], [])))
+    assert (await waiting).lost is True
+    server.poller.lose()
+    await manager_link.close("leave_gateway", "peer")
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
