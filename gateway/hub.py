@@ -19,6 +19,7 @@ from gateway.dialect import Ask, Dialect
 from gateway.line import Entry
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
+from gateway.partings import Partings
 from gateway.patience import Patience
 from shared.broker import GatewayBroker
 from shared.clock import Clock
@@ -45,6 +46,7 @@ class Hub:
         self._broker = broker
         self._clock = clock
         self._patience = patience
+        self._partings = Partings(broker)
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
@@ -73,6 +75,8 @@ class Hub:
         """Everything of a batch, then one write per connection."""
         self._flush_due = True  # at the end of this very call
         self._see_epoch(batch.epoch)
+        if self._partings.due:
+            self._partings.repeat(self._sessions)
         if batch.lost:
             self._losses += 1
             self._attach_again()
@@ -151,7 +155,7 @@ class Hub:
     ) -> None:
         self._see_epoch(answer.epoch)
         session.joining -= 1
-        session.attached(answer)
+        session.attached(answer, after)
         if connection not in self._connections:
             self._leave(session)
             return
@@ -195,7 +199,7 @@ class Hub:
         """The last one out ends the subscription."""
         if not session.connections and not session.joining and self._sessions.get(session.id) is session:
             del self._sessions[session.id]
-            self._broker.detach(session.id)
+            self._partings.detach(session.id)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
