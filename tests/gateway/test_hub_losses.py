@@ -230,3 +230,23 @@ async def test_a_lost_link_to_one_gateway_is_nothing_to_the_other() -> None:
         run.done()
         await chats.settle()
         assert client.events == second.events
+
+
+async def test_cursors_grow_over_a_loss_even_where_the_clock_was_set_back_and_the_gateway_is_another() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.done()
+        await chats.settle()
+        last = client.events[-1]["cursor"]
+        client.go()
+        chats.clock.set_wall(chats.clock.wall_ms() - 3_600_000)
+        chats.lose_memory()
+        chats.memory.call("open", client.session, "", None, None)
+        again = chats.other.resume(client.session, last)
+        await chats.settle()
+        again.ask("m2")
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        assert again.text("m2") == "x"
+        assert Cursor.parse(again.events[0]["cursor"]) > Cursor.parse(last)
