@@ -75,8 +75,7 @@ class Hub:
         """Everything of a batch, then one write per connection."""
         self._flush_due = True  # at the end of this very call
         self._see_epoch(batch.epoch)
-        if self._partings.due:
-            self._partings.repeat(self._sessions)
+        self._partings.repeat(self._sessions)
         if batch.lost:
             self._losses += 1
             self._attach_again()
@@ -235,6 +234,7 @@ class Hub:
             session.line.busy(error.detail)
         elif isinstance(error, SessionNotFound) and self._sessions.get(session.id) is session:
             session.line.busy(0)  # the broker has lost its memory: once it knows the session again the message is new
+            session.release()  # and what was held back will never be accepted
             self._attach_again_one(session)
         else:
             session.line.failed()

@@ -27,6 +27,8 @@ class Partings:
 
     def repeat(self, wanted: Container[str]) -> None:
         """The broker is there: end what is due, but for sessions that are wanted again."""
+        if not self.due:
+            return
         due, self.due = self.due, {}
         for session in due:
             if session not in wanted:
