@@ -8,6 +8,7 @@ from worker.engines.base import Job, Sink
 from worker.engines.echo import Chunks, EchoEngine, Words
 
 INTERVALS = (0.0, 0.005, 0.03, 0.1, 0.1, 0.4)  # seconds between two pieces
+LONGEST = 4.0  # seconds that a reply may take
 KINDS = ("chunks", "chunks", "words", "restarting")
 
 
@@ -29,8 +30,9 @@ class Engines:
     """Makes the engine of each worker process; all are of one kind."""
 
     def __init__(self, kind: str, chunks: int, interval: float) -> None:
+        pieces = 3 if kind == "words" else 1  # of a chunk
         self.kind = kind
-        self.chunks = chunks
+        self.chunks = min(chunks, max(1, int(LONGEST / interval / pieces))) if interval else chunks
         self.interval = interval
         self._numbers = count()
 

@@ -57,6 +57,7 @@ class Socket:
         self._held: list[bytes] = []  # while the person does not read
         self._unsent = 0
         self._closed = False
+        self._broken = False
         self._in_at = self._out_at = 0.0
         self._toward_gateway(self._accept)
 
@@ -90,6 +91,7 @@ class Socket:
 
     def cut(self) -> None:
         """Broken: each end hears of it in its own time, the gateway perhaps only when nobody answers its pings."""
+        self._broken = True
         loop = self._loop
         loop.post(self._reader.lane, loop.now + self._delay(), self._end, ABNORMAL)
         late = self._chance.uniform(1.0, 10.0) if self._chance.random() < 0.3 else self._delay()
@@ -119,6 +121,8 @@ class Socket:
     # --- the gateway's end -------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
+        if self._broken:
+            return
         if self.gateway.refuses:
             self._toward_reader(self._end, ABNORMAL)
             return
