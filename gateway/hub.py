@@ -19,6 +19,7 @@ from gateway.dialect import Ask, Dialect
 from gateway.line import Entry
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
+from gateway.partings import Partings
 from gateway.patience import Patience
 from gateway.stops import Stops
 from shared.broker import GatewayBroker
@@ -47,6 +48,7 @@ class Hub:
         self._clock = clock
         self._patience = patience
         self._stops = Stops(broker)
+        self._partings = Partings(broker)
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
@@ -75,6 +77,7 @@ class Hub:
         """Everything of a batch, then one write per connection."""
         self._flush_due = True  # at the end of this very call
         self._see_epoch(batch.epoch)
+        self._partings.repeat(self._sessions)
         if batch.lost:
             self._losses += 1
             self._attach_again()
@@ -153,7 +156,7 @@ class Hub:
     ) -> None:
         self._see_epoch(answer.epoch)
         session.joining -= 1
-        session.attached(answer)
+        session.attached(answer, after)
         if connection not in self._connections:
             self._leave(session)
             return
@@ -197,7 +200,7 @@ class Hub:
         """The last one out ends the subscription."""
         if not session.connections and not session.joining and self._sessions.get(session.id) is session:
             del self._sessions[session.id]
-            self._broker.detach(session.id)
+            self._partings.detach(session.id)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -233,6 +236,7 @@ class Hub:
             session.line.busy(error.detail)
         elif isinstance(error, SessionNotFound) and self._sessions.get(session.id) is session:
             session.line.busy(0)  # the broker has lost its memory: once it knows the session again the message is new
+            session.release()  # and what was held back will never be accepted
             self._attach_again_one(session)
         else:
             session.line.failed()
