@@ -89,8 +89,9 @@ class Hub:
         sessions, now = self._sessions, self._clock.now()
         for item in batch.items:
             session = sessions.get(item.session)
-            if session is not None and not session.hold_back(item):
-                self._deliver(session, item, now)
+            if session is None or (session.line.submitting is not None and session.hold_back(item)):
+                continue
+            self._deliver(session, item, now)
         self._flush()
 
     def _deliver(self, session: LiveSession, item: Item, now: float) -> None:

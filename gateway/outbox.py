@@ -72,12 +72,12 @@ class Outbox:
 
     def offer(self, item: Item) -> bool:
         """A drained item. False: there is a gap before it."""
-        index = item.index
-        if index == self.next_index and self.live:
-            self.write(item)
-        elif index > self.next_index and self.live:
+        if not self.live or item.index < self.next_index:
+            return True
+        if item.index > self.next_index:
             self.live = False
             return False
+        self.write(item)
         return True
 
     def write(self, item: Item) -> None:
@@ -88,8 +88,11 @@ class Outbox:
         self._last = item
         self.next_index = item.index + 1
         payloads = self._dialect.events(item, skip)
-        if payloads:
-            self.put(payloads)
+        if self._payloads:  # as `put` does, without a call: this is the hot path
+            self._payloads += payloads
+        elif payloads:
+            self._payloads = payloads
+            self._touch(self)
 
     def put(self, payloads: list[bytes]) -> None:
         """Add frames to the next write."""

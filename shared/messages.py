@@ -7,7 +7,7 @@ A leaf: it imports nothing of ours. Words are those of docs/architecture.md: a *
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntFlag
 from typing import Literal, NamedTuple
 
@@ -166,9 +166,9 @@ _events_encoder = msgspec.msgpack.Encoder()
 _events_decoder = msgspec.msgpack.Decoder(list[Event])
 
 
-def encode_events(events: Iterable[Event]) -> bytes:
+def encode_events(events: Sequence[Event]) -> bytes:
     """The bytes of an item."""
-    return _events_encoder.encode(list(events))
+    return _events_encoder.encode(events)
 
 
 decode_events = _events_decoder.decode  # the inverse; raises msgspec.DecodeError

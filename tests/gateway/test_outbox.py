@@ -7,7 +7,19 @@ from tests.gateway.chatting import FakeWriter
 
 
 def item(index: int, first: int, *texts: str, attempt: int = 1, nonce: str = "00c0ffee") -> Item:
-    return Item("s_1", 42, attempt, nonce, "m1", first, len(texts), 0, Tally(), encode_events(map(Delta, texts)), index)
+    return Item(
+        "s_1",
+        42,
+        attempt,
+        nonce,
+        "m1",
+        first,
+        len(texts),
+        0,
+        Tally(),
+        encode_events([Delta(text) for text in texts]),
+        index,
+    )
 
 
 class Case:

@@ -12,7 +12,7 @@ from shared.brokers.state.seat import Held, Seat
 from shared.brokers.state.session import Session
 from shared.clock import Clock
 from shared.errors import Expired, WorkerLost
-from shared.messages import Done, Failed, FinishReason, Item, Lease, Refusal, Submission
+from shared.messages import TERMINAL, Done, Failed, FinishReason, Item, Lease, Refusal, Submission
 
 
 class Lifecycle:
@@ -79,19 +79,20 @@ class Lifecycle:
         """Check the fence and file the item; None says that it is stored."""
         if item.attempt != reply.attempt or item.nonce != reply.nonce:
             return Refusal(place, "fenced")
-        if item.first < reply.next_seq and reply.holds(item.first, item.count):
+        first, count, ends = item.first, item.count, item.flags & TERMINAL
+        if first < reply.next_seq and reply.holds(first, count):
             return None  # a repeat: the first answer was lost
         held = reply.held
-        if held is None or item.first != reply.next_seq or item.count < 1:
+        if held is None or first != reply.next_seq or count < 1:
             return Refusal(place, "fenced")
-        if reply.cancel_at is not None and not (item.terminal and item.count == 1):
+        ends_only = ends and count == 1
+        if reply.cancel_at is not None and not ends_only:
             return Refusal(place, "cancelled", round((self._clock.now() - reply.cancel_at) * 1000))
-        ends = item.terminal and item.count == 1  # as `length` would, and says more
-        if not self._make_room(reply.session, len(item.events)) and not ends:
+        if not self._make_room(reply.session, len(item.events)) and not ends_only:  # which says more than `length`
             self.finish(reply, self.done(reply, "length"))
             return Refusal(place, "fenced")
         self._file(reply, item)
-        if item.terminal:
+        if ends:
             self._settle(held)
             held.seat.free += 1
             self._end(reply)

@@ -57,11 +57,12 @@ class Session:
 
     def file(self, reply: Reply, item: Item) -> None:
         """Store an item and give it its index."""
-        self.newest += 1
-        item.index = self.newest
+        self.newest = item.index = self.newest + 1
+        item.session, item.nonce, item.id = self.id, reply.nonce, reply.id  # kept once, not once an item
         reply.items.append(item)
-        reply.bytes += len(item.events)
-        self.bytes += len(item.events)
+        size = len(item.events)
+        reply.bytes += size
+        self.bytes += size
 
     def expire(self, reply: Reply) -> None:
         """Drop an ended reply; its last event becomes the floor."""
