@@ -24,6 +24,7 @@ class Records:
         self.memories = 1  # lives of the broker
         self.crashes = 0  # of workers, frozen ones included
         self.cancelled: set[str] = set()  # ids that somebody wanted to be cancelled
+        self.ended: set[str] = set()  # ids whose terminal somebody has seen
         self._events: dict[str, dict[str, bytes]] = {}  # by session and cursor, as they came first
         self._stretches: list[tuple[str, str, list[str]]] = []
 
@@ -219,6 +220,7 @@ class Transcript:
                 reply.pieces.clear()
             case "done" | "error":
                 reply.ended = True
+                self._records.ended.add(frame["id"])
                 for ids in (self.accepted, self.doubtful, self.lost):
                     ids.discard(frame["id"])
                 self._check_end(reply, frame)

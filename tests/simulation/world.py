@@ -4,7 +4,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from random import Random
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
+from gateway import hub
 from shared.brokers.state import Limits
 from tests.simulation.broker import BrokerProcess
 from tests.simulation.chance import decided_by, log_heard_by
@@ -19,7 +21,10 @@ from tests.simulation.typist import Typist
 from tests.simulation.violation import Violation
 from tests.simulation.worker import Supervisor, WorkerProcess
 
-LIMITS = Limits(retention=40.0)
+RETENTION = 40.0
+PAGES = (64 << 10, 64 << 10, 250)  # bytes
+UNDRAINED = (64 << 20, 64 << 20, 2_000)  # bytes
+QUEUE = (10_000, 10_000, 2)
 SPAN = 8.0  # seconds in which people ask and faults strike
 PATIENCE = 60.0  # seconds from the last fault to the end of everything that was accepted
 STOPPING = 26.0  # seconds that the processes get to end, and the broker to miss those that were killed
@@ -68,10 +73,18 @@ class World:
             self.loop.say = lambda line: self.say("loop", "", line)
         self.began_at = self.loop.now
         self.clock = MachineClock(self.loop)
-        self.network = Network(self.loop, Random(f"network {seed}"))
+        self.faults = plan(self.chance, SPAN)
+        self.network = Network(self.loop, Random(f"network {seed}"), steady=not self.faults)
         self.address = Address(self.network)
         self.engines = Engines(chance.choice(KINDS), chance.randint(1, 12), chance.choice(INTERVALS))
         self.records = Records(self.engines)
+        self.limits = Limits(
+            queue=chance.choice(QUEUE),
+            retention=RETENTION,
+            page_bytes=chance.choice(PAGES),
+            undrained_bytes=chance.choice(UNDRAINED),
+        )
+        self.page_bytes = chance.choice(PAGES)
         self.counts: dict[str, int] = {}
         self.brokers: list[BrokerProcess] = []
         self.gateways: list[GatewayProcess] = []
@@ -84,7 +97,7 @@ class World:
         self.supervisor = Supervisor(self.loop, self.address, chance.randint(2, 3), self._make_worker)
         self.people: list[Person | Typist] = []
         self._invite(chance)
-        for fault in plan(self.chance, SPAN):
+        for fault in self.faults:
             self._outside(self.began_at + fault.at, self._begin, fault)
         self._ends_at = self.began_at + SPAN + PATIENCE
         self._outside(self.began_at + SPAN, self._look)
@@ -109,8 +122,7 @@ class World:
     # --- who is there ------------------------------------------------------------------------------------------------
 
     def _invite(self, chance: Random) -> None:
-        for number in range(chance.randint(1, 3)):
-            tag = "abc"[number]
+        for tag in "abcd"[: chance.randint(1, 4)]:
             host = Person(self, f"person {tag}", tag, _wishes(chance), Random(f"{tag} {self.seed}"))
             self.people.append(host)
             if chance.random() < 0.5:
@@ -122,7 +134,7 @@ class World:
 
     def _start_broker(self) -> None:
         self._reviving = False
-        broker = BrokerProcess(self.loop, self._name("broker "), self.clock, LIMITS, self.note)
+        broker = BrokerProcess(self.loop, self._name("broker "), self.clock, self.limits, self.note)
         self.network.broker = broker
         self.brokers.append(broker)
         self.records.memories = len(self.brokers)
@@ -146,7 +158,7 @@ class World:
             self.address,
             self.engines,
             slots=1 if alone else self._slots,
-            lease=LIMITS.lease,
+            lease=self.limits.lease,
             alone=alone,
             ended=self._worker_ended,
         )
@@ -362,6 +374,7 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Result:
         loop = SimLoop(Random(f"order {seed}"))
         stack.enter_context(loop.running())
         world = World(seed, loop, tell)
+        stack.enter_context(patch.object(hub, "PAGE_BYTES", world.page_bytes))
         loop.play()
         failures += loop.failures or _judge(world)
         for process in world.everything():
@@ -382,9 +395,9 @@ def _judge(world: World) -> list[str]:
 
 def _wishes(chance: Random) -> list[Wish]:
     """A person's hours."""
-    wishes = [Wish(chance.uniform(0.2, SPAN), "ask") for _ in range(chance.randint(1, 4))]
-    kinds = ("cancel", "cancel", "repeat", "vanish", "vanish", "stop_reading")
-    for what in chance.choices(kinds, k=chance.randint(0, 4)):
+    wishes = [Wish(chance.uniform(0.2, SPAN), "ask") for _ in range(chance.randint(1, 6))]
+    kinds = ("change_mind", "change_mind", "cancel", "repeat", "vanish", "vanish", "stop_reading")
+    for what in chance.choices(kinds, k=chance.randint(0, 6)):
         wishes.append(
             Wish(chance.uniform(0.5, SPAN), what, chance.uniform(0.1, 9.0 if what == "stop_reading" else 3.0))
         )
