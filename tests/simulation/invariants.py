@@ -23,6 +23,7 @@ class Records:
         self.engines = engines
         self.memories = 1  # lives of the broker
         self.crashes = 0  # of workers, frozen ones included
+        self.set_back = False  # somebody has set the calendar
         self.cancelled: set[str] = set()  # ids that somebody wanted to be cancelled
         self.ended: set[str] = set()  # ids whose terminal somebody has seen
         self._events: dict[str, dict[str, bytes]] = {}  # by session and cursor, as they came first
@@ -154,6 +155,8 @@ class Transcript:
         else:
             self._lose(gone)
             self.start_over()
+            if self._records.set_back:  # a gateway that knows no reader's cursor cannot know what was forgotten
+                self._highest = BEFORE_ALL
 
     def _on_accepted(self, id: str) -> None:
         self._check_own(id)
