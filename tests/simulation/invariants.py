@@ -155,8 +155,6 @@ class Transcript:
         else:
             self._lose(gone)
             self.start_over()
-            if self._records.set_back:  # a gateway that knows no reader's cursor cannot know what was forgotten
-                self._highest = BEFORE_ALL
 
     def _on_accepted(self, id: str) -> None:
         self._check_own(id)
@@ -191,7 +189,10 @@ class Transcript:
         if self.cursor is not None and position(cursor) <= position(self.cursor):
             promise = "twice" if cursor in self._stretch else "order"
             raise Violation(promise, f"{self.who} got {cursor} behind {self.cursor}")
-        if position(cursor) <= self._highest and not self._records.owner_of(self.session, cursor):
+        records = self._records
+        # With its memory gone and the calendar set, nobody may be left who knows what a generation must be above.
+        told = records.memories > 1 and records.set_back
+        if position(cursor) <= self._highest and not told and not records.owner_of(self.session, cursor):
             raise Violation("order", f"{self.who} got {cursor}, which is new, but has seen {self._highest}")
         self._highest = max(self._highest, position(cursor))
 
