@@ -3,6 +3,7 @@
 from random import Random
 from typing import NamedTuple
 
+CALM = 0.12  # share of the seeds in which nothing goes wrong
 HOUR_MS = 3_600_000
 
 
@@ -38,9 +39,11 @@ KINDS: dict[str, tuple[int, float, float]] = {
 
 def plan(chance: Random, span: float) -> list[Fault]:
     """None at all now and then; they may strike together."""
+    if chance.random() < CALM:
+        return []
     names, weights = list(KINDS), [weight for weight, _, _ in KINDS.values()]
     faults = []
-    for what in chance.choices(names, weights, k=chance.randint(0, 9)):
+    for what in chance.choices(names, weights, k=chance.randint(1, 12)):
         _, least, most = KINDS[what]
         faults.append(
             Fault(

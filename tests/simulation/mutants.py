@@ -9,6 +9,7 @@ from unittest.mock import patch
 from gateway.hub import Hub
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
+from shared.brokers.state import BrokerState
 from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.reply import Reply
 from shared.brokers.state.seat import Held
@@ -138,12 +139,19 @@ def silent_about_a_new_epoch() -> Iterator[None]:
         yield
 
 
+def deaf_to_cancels() -> Iterator[None]:
+    """G5: a cancel is accepted, and nothing comes of it."""
+    with patch.object(BrokerState, "cancel", lambda self, session, id: id in self._session(session).ids):
+        yield
+
+
 MUTANTS = [
-    Mutant("fencing switched off", no_fence, {"text", "hash", "gap", "twice"}, 150),
+    Mutant("fencing switched off", no_fence, {"order"}, 100),
     Mutant("a dropped item that is not healed", dropped_and_not_healed, {"gap"}, 10),
-    Mutant("a doubled append", stored_twice, {"twice"}, 150),
+    Mutant("a doubled append", stored_twice, {"twice"}, 120),
     Mutant("a crossed session", crossed, {"crossed"}, 10),
     Mutant("a lost terminal", lost_terminal, {"hang", "gap"}, 20),
     Mutant("a reply that dies with its worker", nobody_takes_over, {"hang"}, 20),
-    Mutant("a hub that does not tell a new epoch", silent_about_a_new_epoch, {"hang"}, 50),
+    Mutant("a cancel without effect", deaf_to_cancels, {"cancel"}, 200),
+    Mutant("a hub that does not tell a new epoch", silent_about_a_new_epoch, {"hang"}, 150),
 ]

@@ -22,15 +22,15 @@ LOOKS = 4
 
 
 class Network:
-    """`broker` is the one that listens, if any."""
+    """`broker` is the one that listens, if any. `steady`: no message takes long."""
 
-    def __init__(self, loop: SimLoop, chance: Random) -> None:
+    def __init__(self, loop: SimLoop, chance: Random, *, steady: bool) -> None:
         self.loop = loop
         self.broker: BrokerProcess | None = None
         self.wires: list[Wire] = []
         self._chance = chance
         self._pace = chance.choice((0.0002, 0.001, 0.005))
-        self._hiccups = chance.choice((0.0, 0.002, 0.02))  # share of messages that take long
+        self._hiccups = 0.0 if steady else chance.choice((0.0, 0.002, 0.02))  # share of messages that take long
 
     def delay(self) -> float:
         """Seconds that a message takes."""

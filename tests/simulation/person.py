@@ -11,11 +11,13 @@ from gateway.protocol import JsonDialect
 from tests.simulation.invariants import Frame, Transcript, content_of, parse
 from tests.simulation.loop import Process
 from tests.simulation.socket import Socket
+from tests.simulation.violation import Violation
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NO_ANSWER = 8.0  # seconds without a session, after which another connection is tried
+STOPPED_AFTER = 0.3  # seconds from a cancel to the end of the reply
 LOST_AFTER = 3.0  # seconds in which the replay may still bring the end of what is not open any more
 
 
@@ -23,7 +25,7 @@ class Wish(NamedTuple):
     """Something that a person will do `at` so many seconds, for `seconds` if that takes time."""
 
     at: float
-    what: str  # ask, cancel, repeat, vanish, stop_reading
+    what: str  # ask, change_mind, cancel, repeat, vanish, stop_reading
     seconds: float = 0.0
 
 
@@ -84,15 +86,30 @@ class Person:
         if self.asked:
             self._send_message(self.chance.choice(self.asked[-3:]))
 
+    def _change_mind(self, wish: Wish) -> None:
+        """Ask, and soon cancel."""
+        self._ask(wish)
+        self._later(0.0, 0.5, self._stop, self.asked[-1])
+
     def _cancel(self, wish: Wish) -> None:
         asked = self._known_ids()
-        if asked and self.joined:
-            id = self.chance.choice(asked[-2:])
-            self.world.records.cancelled.add(id)
-            self._send("cancel", id=id)
+        if asked:
+            self._stop(self.chance.choice(asked[-2:]))
 
     def _known_ids(self) -> list[str]:
         return self.asked
+
+    def _stop(self, id: str) -> None:
+        if self.joined:
+            self.world.records.cancelled.add(id)
+            self._send("cancel", id=id)
+            if id in self.transcript.accepted and not self.world.faults:
+                self._later(STOPPED_AFTER, STOPPED_AFTER, self._check_stopped, id, self.socket)
+
+    def _check_stopped(self, id: str, socket: Socket) -> None:
+        """Where nothing goes wrong a reply does not go on for long."""
+        if socket is self.socket and not socket.stuck and id not in self.world.records.ended:
+            raise Violation("cancel", f"{self.name} has cancelled {id}, which goes on")
 
     def _vanish(self, wish: Wish) -> None:
         """The network fails, or a person leaves: the socket breaks or is closed."""

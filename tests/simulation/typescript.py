@@ -36,6 +36,7 @@ class Typescript:
             "lost": self._records.memories > self._memories,
             "worker_lost": self._records.crashes > 0,
             "broker_unavailable": True,
+            "queue_full": True,
         }
         if not fine.get(code):
             raise Violation("error", f"{self.who} got {text!r}")
