@@ -13,7 +13,8 @@ from typing import Any
 class Journal:
     """One file of records, `<name>.jsonl`. A record has `t`, monotonic seconds, and `what` happened.
 
-    On Linux all processes have the same monotonic clock. Every record goes to the file at once in a single write, so that a killed process leaves all that it wrote.
+    On Linux all processes have the same monotonic clock. A record goes to the file at once, in a single write, so that
+    a killed process leaves all that it wrote.
     """
 
     def __init__(self, directory: Path, name: str, clock: Callable[[], float] = time.monotonic) -> None:
