@@ -11,7 +11,7 @@ from tests.chaos.checker.hits import Hits
 class Spread(NamedTuple):
     """A set of measured times, in seconds; all 0 where there are none."""
 
-    count: int
+    number: int
     p50: float
     p99: float
     most: float

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from typing import Any
 
 from tests.chaos.checker.connection import Connection
 from tests.chaos.checker.event import Event, Position, is_cursor
@@ -129,7 +130,7 @@ def _openings(session: Session) -> Iterator[Violation]:
         begun.add(generation)
 
 
-def _fenced(evidence: Evidence) -> set[tuple[object, ...]]:
+def _fenced(evidence: Evidence) -> set[tuple[Any, ...]]:
     """What the broker refused: (session, generation, attempt, seq, nonce). An item that was sent before without an
     answer may have been stored then."""
     unknown, refused = set(), set()
