@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 if os.environ.get("CHAOS_DIRECTORY"):
-    sys.path.append(str(Path(__file__).parents[3]))  # the command's own directory comes only later
-    from tests.chaos import witness
-
+    root = str(Path(__file__).parents[3])
+    sys.path.insert(0, root)  # the command's own directory comes only later, and there may be other packages `tests`
+    try:
+        from tests.chaos import witness
+    finally:
+        sys.path.remove(root)
     witness.install(os.environ)

@@ -1,6 +1,7 @@
 """Mutations of the broker's state machine. See mutations.py."""
 
 import copy
+import functools
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -45,6 +46,7 @@ def twice_run(module: Any, struck: Struck) -> None:
     state = module.BrokerState
     submit = state.submit
 
+    @functools.wraps(submit)  # calls are decoded by its signature
     def forgetful(self: Any, submission: Any) -> Any:
         ids = self._session(submission.session).ids
         if submission.id in ids and ids[submission.id].ended_at is not None:
@@ -65,10 +67,22 @@ def leaked_lease(module: Any, struck: Struck) -> None:
     def settle_badly(self: Any, held: Any) -> None:
         settle(self, held)
         struck()
-        self.held[-held.number] = held
-        held.expires = float("inf")
+        self.held[-held.number] = Leaked()
 
     life._settle = settle_badly
+
+
+class Leaked:
+    """A lease that never ends."""
+
+    @property
+    def expires(self) -> float:
+        """Clock seconds."""
+        return float("inf")
+
+    @expires.setter
+    def expires(self, moment: float) -> None:
+        """Whatever it is told."""
 
 
 LIFECYCLE = "shared.brokers.state.lifecycle"
