@@ -56,6 +56,6 @@ def _read_file(path: Path) -> Iterator[Record]:
         try:
             fields = json.loads(line)
             yield Record(float(fields.pop("t")), fields.pop("what"), fields, path.stem, number)
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if number < len(lines):
                 raise ValueError(f"{path.name}:{number} is no record: {error}") from None

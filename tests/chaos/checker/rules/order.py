@@ -100,7 +100,9 @@ def _skipped(session: Session, connection: Connection, last: Position | None, ev
     """Events that others saw between two that came here one after the other."""
     places = session.places
     begin = 0 if last is None else bisect_right(places, last.place)
-    missed = session.stored[begin : bisect_left(places, event.position.place)]
+    between = session.stored[begin : bisect_left(places, event.position.place)]
+    came = {event.cursor for event in connection.events} if between else set()  # at the wrong time, perhaps
+    missed = [event for event in between if event.cursor not in came]
     if missed:
         rule = "replay_equals_live" if connection.replay else "contiguous"
         sentence = f"{len(missed)} events before {event.cursor} did not come here"
