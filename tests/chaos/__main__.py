@@ -34,14 +34,16 @@ def main(argv: Sequence[str]) -> int:
 
 def _play(options: Options, logs: Path, records: Path) -> bool:
     scenario = SCENARIOS[options.scenario] if options.scenario is not None else mixed.SCENARIO
-    sys.stdout.write(f"{scorecard.head(options)}\n")
+    sys.stdout.write(f"{scorecard.head(options, scenario.words)}\n")
     try:
         figures = run(options, scenario, logs, records)
     except (NotStarted, Stuck, OSError) as error:
         sys.stdout.write(f"FAILED: the run could not be carried through: {error}\n")
         return False
     planned = Counter(stroke.name for stroke in mixed.plan_of(options)) if options.scenario is None else {}
-    card = scorecard.Scorecard(judge(records), figures, planned)
+    verdict = judge(records)
+    weighed = scenario.weigh(verdict, options.size or scenario.size)
+    card = scorecard.Scorecard(verdict, [*figures, *weighed], planned)
     sys.stdout.write(f"{card.text()}\n")
     return card.passed
 

@@ -21,7 +21,7 @@ def plan_of(options: Options) -> list[Stroke]:
     return make_plan(options.seed, options.seconds, [fault.sort for fault in FAULTS.values()])
 
 
-async def play(stage: Stage, options: Options) -> Sequence[Figure]:
+async def play(stage: Stage, options: Options, size: int) -> Sequence[Figure]:
     """Let the clients talk for `options.seconds`, and strike."""
     clients = load.make_clients(stage.hall, options.clients)
     plan = plan_of(options)

@@ -146,6 +146,14 @@ class Passage:
             end.end(reset=reset)
 
 
+class Straight:
+    """No proxy at all: where clients of a gateway connect if nothing is done to connections."""
+
+    def __init__(self, target: int) -> None:
+        self.url = f"ws://127.0.0.1:{target}/ws"
+        self.passages: frozenset[Passage] = frozenset()
+
+
 class Door:
     """Where clients of one gateway connect: a listening port and the passages through it."""
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from tests.chaos.faults.workers import LEASE
 from tests.chaos.figure import Figure
-from tests.chaos.options import GATEWAYS, Options
+from tests.chaos.options import Options
 from tests.chaos.scenarios.scenario import Scenario
 from tests.chaos.stage import Stage
 
-WORKERS = 2
 RETENTION = 900.0  # seconds, the service's own default
 
 
@@ -32,8 +31,8 @@ async def perform(options: Options, scenario: Scenario, directory: Path, records
         },
     )
     try:
-        await stage.begin(gateways=GATEWAYS, workers=WORKERS, port=options.port)
-        figures = await scenario.play(stage, options)
+        await stage.begin(scenario.gateways, scenario.workers, options.port, direct=scenario.direct)
+        figures = await scenario.play(stage, options, options.size or scenario.size)
         await stage.finish()
     finally:
         await stage.end()

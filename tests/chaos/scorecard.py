@@ -12,9 +12,9 @@ SHOWN = 5  # violations of one rule
 NAME = 26  # columns
 
 
-def head(options: Options) -> str:
+def head(options: Options, words: str) -> str:
     """What is about to be run, and where."""
-    what = f"scenario {options.scenario}" if options.scenario else f"{options.seconds:g} s of load"
+    what = f"{options.scenario} ({words})" if options.scenario else f"{words} for {options.seconds:g} s"
     return (
         f"Chaos: {what}, seed {options.seed}, broker {options.broker}, on {platform.machine()} {platform.system()}, "
         f"Python {platform.python_version()}"

@@ -1,7 +1,7 @@
 """Everything that a run consists of, put up and taken down: processes, doors, clients, the journal of the harness."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from tests.chaos.clients.hall import Hall
 from tests.chaos.clients.plain_client import PlainClient
 from tests.chaos.cluster import Cluster, Node
-from tests.chaos.proxy import Door, Passage
+from tests.chaos.proxy import Door, Passage, Straight
 from tests.chaos.records import Journal
 
 LOOK = 0.25  # seconds between two looks at the engine processes
@@ -41,7 +41,7 @@ class Stage:
         self.journal = Journal(records, "harness-run")
         self.settings = dict(settings)
         self.cluster = Cluster(directory, records, self.journal, settings)
-        self.doors: dict[str, Door] = {}
+        self.doors: dict[str, Door | Straight] = {}
         self.chunks = int(settings["LLM_CHAT_ECHO_CHUNKS"])
         self.hall = Hall(records, [], self.chunks, seed)
         self.clients: list[Client] = []
@@ -50,14 +50,13 @@ class Stage:
         self._talks: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
 
-    async def begin(self, *, gateways: int, workers: int, port: int) -> None:
+    async def begin(self, gateways: int, workers: int, port: int, *, direct: bool = False) -> None:
         """Start all processes, open the doors, take the base line. Raises cluster.NotStarted and OSError."""
         self._stack.callback(self.cluster.end)
         await self.cluster.start(gateways, workers)
         for number, gateway in enumerate(self.cluster.gateways):
-            door = self.doors[gateway.name] = Door(self.cluster.ports[gateway.name])
-            self._stack.push_async_callback(door.close)
-            await door.open(port + number if port else 0)
+            target = self.cluster.ports[gateway.name]
+            self.doors[gateway.name] = await self._door(target, port + number if port else 0, direct)
         self.hall.doors = list(self.doors.items())
         await self._warm_up()
         self._base = self.cluster.measure()
@@ -67,6 +66,10 @@ class Stage:
         """Let clients talk, until `finish`."""
         self.clients += clients
         self._talks += [asyncio.ensure_future(client.run()) for client in clients]
+
+    async def all_said(self) -> None:
+        """Wait until every client has said what it had to say. Raises what one of them raised."""
+        await asyncio.gather(*self._talks)
 
     async def finish(self) -> None:
         """Let clients end, wait for rest, record it. Raises Stuck, and what a client raised."""
@@ -90,14 +93,6 @@ class Stage:
         """All but the broker."""
         return [*self.cluster.gateways, *self.cluster.workers]
 
-    def keep_doing(self, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-        """Run something beside the clients until the end."""
-
-        async def do() -> None:
-            await work()
-
-        return self._background(do())
-
     async def _let_finish(self) -> None:
         if not self._talks:
             return
@@ -112,6 +107,14 @@ class Stage:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._stack.callback(task.cancel)
         return task
+
+    async def _door(self, target: int, port: int, direct: bool) -> Door | Straight:
+        if direct:
+            return Straight(target)
+        door = Door(target)
+        self._stack.push_async_callback(door.close)
+        await door.open(port)
+        return door
 
     async def _warm_up(self) -> None:
         """A message through every gateway, so that what is opened at the first use is in the base line."""

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from tests.chaos.clients.hall import Hall
-from tests.chaos.clients.json_client import ANSWER, JsonClient
+from tests.chaos.clients.json_client import ANSWER, Habits, JsonClient
 from tests.chaos.clients.line import BROKEN, Line
 
 FROM_ELSEWHERE = 0.4  # of the cancels come over a second connection, at the other gateway
@@ -16,8 +16,8 @@ class Canceller(JsonClient):
 
     kind = "canceller"
 
-    def __init__(self, hall: Hall, number: int, *, share: float = 0.8) -> None:
-        super().__init__(hall, number)
+    def __init__(self, hall: Hall, number: int, habits: Habits = Habits(), *, share: float = 0.8) -> None:  # noqa: B008
+        super().__init__(hall, number, habits)
         self.asked_at: dict[str, float] = {}  # monotonic seconds of the first cancel, by id
         self._share = share
         self._deltas = 0

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from tests.chaos.clients.hall import Hall
-from tests.chaos.clients.json_client import JsonClient
+from tests.chaos.clients.json_client import Habits, JsonClient
 from tests.chaos.clients.line import Line
 
 PADDING = 6_000  # bytes of each piece
@@ -17,8 +17,8 @@ class DeafClient(JsonClient):
     kind = "deaf"
     deaf = True
 
-    def __init__(self, hall: Hall, number: int, padding: int = PADDING) -> None:
-        super().__init__(hall, number, padding=padding)
+    def __init__(self, hall: Hall, number: int, habits: Habits = Habits(padding=PADDING)) -> None:  # noqa: B008
+        super().__init__(hall, number, habits)
         self.hearing = asyncio.Event()
         self.hearing.set()
         self._silence = 0

@@ -5,14 +5,14 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.chaos.proxy import Door
+from tests.chaos.proxy import Door, Straight
 
 
 class Hall:
     """`doors` lead to the gateways, `chunks` is how many pieces a whole reply has. When `over` is set clients finish
     what they have begun and start nothing new."""
 
-    def __init__(self, records: Path, doors: Sequence[tuple[str, Door]], chunks: int, seed: int) -> None:
+    def __init__(self, records: Path, doors: Sequence[tuple[str, Door | Straight]], chunks: int, seed: int) -> None:
         self.records = records
         self.doors = doors  # by the name of the gateway behind each
         self.chunks = chunks

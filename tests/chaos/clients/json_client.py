@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.chaos.clients.hall import Hall
 from tests.chaos.clients.line import BROKEN, Line
@@ -11,9 +11,9 @@ from tests.chaos.records import Journal
 PATIENCE = 40.0  # seconds without any news of a message, over all connections, after which it hangs
 ANSWER = 5.0  # seconds for `session`
 LOSS = 2.0  # seconds in which what is not lost shows itself behind `recovered: false`
-BACK = (0.02, 0.25)  # seconds until the next try to connect
+BACK = (0.02, 0.25)  # seconds until the next try to connect; twice as long with each failure
+LONGEST_BACK = 1.0
 AGAIN = (0.2, 0.5)  # seconds until a refused message is sent again
-REPLAYS = 3  # cursors from which the session is read again at the end
 REFUSALS_TO_REPEAT = {"broker_unavailable", "queue_full", "busy", "internal"}
 
 
@@ -29,13 +29,24 @@ class Refused(Exception):
     """What was asked for was not accepted, and may be asked for again."""
 
 
+class Habits(NamedTuple):
+    """`pause` seconds between two messages, `padding` bytes in each besides the canary. A client ends after so many
+    `messages`, or when the run is over, and reads its session again `replays` times: from its beginning, and from some
+    of its cursors."""
+
+    pause: tuple[float, float] = (0.1, 0.6)
+    padding: int = 0
+    messages: float = float("inf")
+    replays: int = 4
+
+
 class JsonClient:
     """One session for as long as it lasts, one message at a time."""
 
     kind = "json"
     deaf = False
 
-    def __init__(self, hall: Hall, number: int, pause: tuple[float, float] = (0.1, 0.6), padding: int = 0) -> None:
+    def __init__(self, hall: Hall, number: int, habits: Habits = Habits()) -> None:  # noqa: B008  # it is immutable
         self.name = f"{self.kind}-{number}"
         self.hall = hall
         self.chance = hall.chance(self.name)
@@ -46,8 +57,8 @@ class JsonClient:
         self.door = number
         self.ended: dict[str, dict[str, Any]] = {}  # terminals by id
         self.accepted: set[str] = set()
-        self._pause = pause
-        self._padding = padding
+        self._habits = habits
+        self._failures = 0  # connections in a row that could not be used
         self._messages = 0
         self._connections = 0
         self._asking = ""
@@ -57,9 +68,9 @@ class JsonClient:
     async def run(self) -> None:
         """Talk until the run is over, then read everything again."""
         try:
-            while not self.hall.over.is_set():
+            while not self.hall.over.is_set() and self._messages < self._habits.messages:
                 await self.ask()
-                await self.listen(self.chance.uniform(*self._pause))
+                await self.listen(self.chance.uniform(*self._habits.pause))
             await self.replay()
         finally:
             await self.hang_up()
@@ -70,7 +81,7 @@ class JsonClient:
         that was said, or it hangs."""
         self._messages += 1
         id = self._asking = f"m{self._messages}"
-        content = f"{self.name}/{id}" + ("." * self._padding)
+        content = f"{self.name}/{id}" + ("." * self._habits.padding)
         began = self._news_at = time.monotonic()
         self._lost_at = None
         while id not in self.ended:
@@ -87,7 +98,7 @@ class JsonClient:
                 await asyncio.sleep(self.chance.uniform(*AGAIN))
             except BROKEN:
                 await self.hang_up("fault")
-                await asyncio.sleep(self.chance.uniform(*BACK))
+                await asyncio.sleep(self._back())
             if self._is_lost():
                 return self._give_up(id, began, "the loss was said")
             if id not in self.ended and time.monotonic() - self._news_at > PATIENCE:
@@ -111,6 +122,7 @@ class JsonClient:
         except Refused:
             await self.hang_up()
             raise
+        self._failures = 0
         return line
 
     async def open(self, *, replay: bool = False) -> Line:
@@ -178,10 +190,10 @@ class JsonClient:
 
     async def replay(self) -> None:
         """Read the session again, from its beginning and from some of its cursors."""
-        if not self.cursors or self.session is None:
+        if not self.cursors or self.session is None or not self._habits.replays:
             return
         await self.hang_up()
-        places = [None, *self.chance.sample(self.cursors[:-1], min(REPLAYS, len(self.cursors) - 1))]
+        places = [None, *self.chance.sample(self.cursors[:-1], min(self._habits.replays - 1, len(self.cursors) - 1))]
         for after in places:
             await self.replay_from(after)
 
@@ -238,9 +250,13 @@ class JsonClient:
             self.cursors.clear()
             if self._asking in self.accepted:
                 self._lost_at = time.monotonic() - LOSS
-            raise Leave(self.chance.uniform(*BACK))
+            raise Leave(self._back())
         if frame["code"] in REFUSALS_TO_REPEAT:
             raise Refused
+
+    def _back(self) -> float:
+        self._failures += 1
+        return min(LONGEST_BACK, self.chance.uniform(*BACK) * 2.0 ** (self._failures - 1))
 
     def _is_lost(self) -> bool:
         return self._lost_at is not None and time.monotonic() - self._lost_at >= LOSS

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.chaos.clients.hall import Hall
-from tests.chaos.clients.json_client import JsonClient, Leave
+from tests.chaos.clients.json_client import Habits, JsonClient, Leave
 from tests.chaos.clients.line import Line
 
 EVENTS = (1, 12)  # that a connection lives
@@ -14,8 +14,8 @@ class ReconnectingClient(JsonClient):
 
     kind = "reconnecting"
 
-    def __init__(self, hall: Hall, number: int, *, each: bool = False) -> None:
-        super().__init__(hall, number)
+    def __init__(self, hall: Hall, number: int, habits: Habits = Habits(), *, each: bool = False) -> None:  # noqa: B008
+        super().__init__(hall, number, habits)
         self._each = each
         self._left = self._life()
 
