@@ -3,16 +3,19 @@
 from bisect import bisect_right
 from collections import defaultdict
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tests.chaos.checker.evidence import Evidence
 from tests.chaos.checker.record import Record
 from tests.chaos.checker.session import Reply, Session
 
+ON_ITS_WAY = 0.5  # seconds that an event may take from a worker to a client
+
 
 class Hits(NamedTuple):
-    """Of all faults of one name. `gaps`: for each reply that was hit in mid-stream, the seconds that its client saw
-    between the last event before the fault and the first one behind it."""
+    """Of all faults of one name. `gaps`: for each reply that was hit in mid-stream, the longest silence in seconds that
+    its client saw from the fault on, counted from the last event before it."""
 
     caused: int
     midstream: int
@@ -38,10 +41,11 @@ def hits_of(evidence: Evidence) -> dict[str, Hits]:
 
 
 def _gap(fault: Record, reply: Reply) -> list[float]:
-    """None where nothing came any more."""
-    before = [event.t for event in reply.events if event.t <= fault.t]
-    after = [event.t for event in reply.events if event.t > fault.t]
-    return [min(after) - max(before)] if before and after else []
+    """None where nothing came any more. What was on its way when the victim was struck still arrives: the silence may
+    begin a little later."""
+    times = sorted(event.t for event in reply.events)
+    silences = [until - since for since, until in pairwise(times) if since <= fault.t + ON_ITS_WAY and until > fault.t]
+    return [max(silences)] if silences else []
 
 
 class Ways:
