@@ -87,6 +87,7 @@ class Passage:
         self.client = Pipe(self)
         self.gateway = Pipe(self)
         self.port = 0  # the client's own, by which the client knows it, too
+        self.taken = 0  # bytes that came from the gateway
 
     def opened(self, end: Pipe) -> None:
         """An end is connected."""
@@ -106,6 +107,8 @@ class Passage:
 
     def carry(self, source: Pipe, data: bytes) -> None:
         """Take bytes that came in at one end to the other."""
+        if source is self.gateway:
+            self.taken += len(data)
         if self._frozen:
             return
         if source.other is None:
