@@ -9,7 +9,18 @@ from typing import Any, cast
 
 BACKLOG = 4096
 HIGH_WATER = 16_384  # bytes that wait here for a reader, before the writer is held up, too
+SEGMENT = 1400  # bytes
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER for no time: close sends RST instead of FIN
+
+
+def _small(sock: socket.socket) -> socket.socket:
+    """Segments as on a real network and small buffers, for a new socket. With those of loopback the kernel would take
+    megabytes for a reader that does not read, and the gateway would never notice it."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT)
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        sock.setsockopt(socket.SOL_SOCKET, buffer, HIGH_WATER)
+    return sock
 
 
 class Pipe(asyncio.Protocol):
@@ -76,6 +87,7 @@ class Passage:
         self.client = Pipe(self)
         self.gateway = Pipe(self)
         self.port = 0  # the client's own, by which the client knows it, too
+        self.taken = 0  # bytes that came from the gateway
 
     def opened(self, end: Pipe) -> None:
         """An end is connected."""
@@ -95,6 +107,8 @@ class Passage:
 
     def carry(self, source: Pipe, data: bytes) -> None:
         """Take bytes that came in at one end to the other."""
+        if source is self.gateway:
+            self.taken += len(data)
         if self._frozen:
             return
         if source.other is None:
@@ -134,10 +148,13 @@ class Passage:
             target.write(data)
 
     async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        sock = _small(socket.socket())
         try:
-            loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: self.gateway, "127.0.0.1", self._door.target)
+            await loop.sock_connect(sock, ("127.0.0.1", self._door.target))
+            await loop.create_connection(lambda: self.gateway, sock=sock)
         except OSError:
+            sock.close()
             self._drop(reset=True)
 
     def _drop(self, *, reset: bool) -> None:
@@ -167,7 +184,14 @@ class Door:
     async def open(self, port: int = 0) -> None:
         """Listen. Raises OSError where the port cannot be had."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._passage, "127.0.0.1", port, backlog=BACKLOG)
+        sock = _small(socket.socket())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
+        self._server = await loop.create_server(self._passage, sock=sock, backlog=BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
 
     @property

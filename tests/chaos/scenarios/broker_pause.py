@@ -35,4 +35,4 @@ def weigh(verdict: Verdict, size: int) -> Sequence[Figure]:
     ]
 
 
-SCENARIO = Scenario("clients, while the broker stands still for 7 s", 100, settings(20, 0.1), play, weigh)
+SCENARIO = Scenario("clients, while the broker stands still for 7 s", 100, settings(60, 0.1), play, weigh)

@@ -21,6 +21,7 @@ INTERVAL = 0.2  # seconds
 PADDING = 20_000  # bytes of each piece for those that never read: 2 MB in all, more than buffers on the way hold
 MEMORY = 5_000_000  # bytes, of all gateways together
 SLOWER = 1.1
+LEFT = 0.3  # of a reply may lie in buffers on the way to a client that does not read
 SETTINGS = {"LLM_CHAT_ECHO_CHUNKS": str(CHUNKS), "LLM_CHAT_ECHO_INTERVAL": str(INTERVAL)}
 
 
@@ -61,12 +62,14 @@ async def play(stage: Stage, options: Options, size: int) -> Sequence[Figure]:
     while not all("m3" in reader.ended for reader in readers):
         most_memory = max(most_memory, _memory(stage))
         await asyncio.sleep(0.5)
+    taken = _taken(stage, deaf)
     for client in deaf:
         client.hearing.set()
     await stage.all_said()
     without, among = (percentile([t for one in readers for t in one.between(id)], 0.99) for id in ("m2", "m3"))
     whole = sum(end.get("finish_reason") == "stop" for client in deaf for end in client.ended.values())
     return [
+        most("held", "share of their replies that had left the gateways by then", taken, LEFT),
         most("memory", "growth of all gateways together", most_memory - before, MEMORY, " bytes"),
         most(
             "others", f"between two pieces, p99 {without:.4f} s without them, with them", among, SLOWER * without, " s"
@@ -88,6 +91,13 @@ async def _all_listen_once(deaf: Sequence[DeafClient]) -> None:
             client.hearing.clear()
             waiting.discard(client)
         await asyncio.sleep(0.02)
+
+
+def _taken(stage: Stage, deaf: Sequence[DeafClient]) -> float:
+    """On the average; 1 is a whole reply."""
+    names = {client.name for client in deaf}
+    theirs = [one for one in stage.passages() if stage.hall.callers.get(one.port, ("", 0))[0] in names]
+    return sum(one.taken for one in theirs) / len(deaf) / (PADDING * CHUNKS)
 
 
 def _memory(stage: Stage) -> int:
