@@ -21,10 +21,10 @@ from tests.processes.service import ROOT, START_SECONDS, Gateway, Process, Servi
 pytestmark = pytest.mark.timeout(60)
 
 CHUNKS = 10
-LONG = 70  # chunks of replies that go on until their zombies come back
+LONG = 50  # chunks of replies that go on until their zombies come back
 INTERVAL = 0.03  # seconds between two pieces
 LEASE = 0.5  # seconds
-IDLE_TICK = 1.0  # seconds after which a broker that was idle looks at leases
+OVER = 0.5  # seconds that a zombie sleeps longer than that
 INJECT = ROOT / "tests" / "chaos" / "inject"
 
 
@@ -139,7 +139,7 @@ async def zombies(stage: Stage) -> None:
         engine = stage.busiest()
         engine.send_signal(signal.SIGSTOP)
         stage.fault("freeze", "engine", engine.pid)
-        await asyncio.sleep(LEASE + IDLE_TICK + CHUNKS * INTERVAL / 3)
+        await asyncio.sleep(LEASE + OVER)
         engine.send_signal(signal.SIGCONT)
 
     async with asyncio.TaskGroup() as tasks:

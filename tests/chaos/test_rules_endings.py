@@ -183,6 +183,43 @@ def test_a_loss_that_did_not_happen(story: Story) -> None:
     assert story.broken() == {"loss_is_true"}
 
 
+def accepted_late(story: Story, accepted: float) -> None:
+    """A message in the second memory of the broker, of whose loss another word is heard; `accepted`: seconds since the
+    memory began, negative before it."""
+    story.ask()
+    story.reply()
+    story.done()
+    story.pause(10)
+    began = story.t
+    story.add("broker-2", "memory", epoch="e2")
+    story.t = began + accepted
+    story.add("gateway-20", "accepted", session="s1", id="m2", generation=200, repeated=False)
+    story.t = began + 2
+    story.sent("message", id="m2", content="a/m2")
+    story.got("accepted", id="m2", queue_position=0)
+    story.lost()
+    story.gave_up("m2")
+
+
+def test_a_loss_excuses_no_message_that_came_behind_it(story: Story) -> None:
+    accepted_late(story, 1)
+    assert story.broken() == {"loss_is_true"}
+
+
+def test_a_loss_excuses_what_was_accepted_before_it_and_heard_behind_it(story: Story) -> None:
+    accepted_late(story, -1)
+    assert story.broken() == set()
+
+
+def test_a_message_that_was_accepted_again_behind_its_loss_has_to_end(story: Story) -> None:
+    lost(story)
+    story.lost()
+    story.sent("message", id="m1", content="a/m1")
+    story.got("accepted", id="m1", queue_position=0)
+    story.done()
+    assert story.broken() == {"accepted_one_terminal"}
+
+
 def test_a_plain_loss_that_did_not_happen(story: Story) -> None:
     story.connect(client="p", dialect="plain")
     story.sent("message", client="p", id="1", content="p/1")

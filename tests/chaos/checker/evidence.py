@@ -86,6 +86,20 @@ class Evidence:
             for ask in session.asks.values():
                 yield session, ask
 
+    def accepted_at(self, session: Session, ask: Ask) -> float:
+        """When a message was accepted, the last time that its client heard so: by the gateway's clock, for the client
+        may hear late."""
+        heard = ask.accepted[-1].t
+        said = [t for t in self._acceptances.get((session.id, ask.id), ()) if t <= heard]
+        return said[-1] if said else heard
+
+    @cached_property
+    def _acceptances(self) -> dict[tuple[str, str], list[float]]:
+        found: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for record in self.seen_by("gateway", "accepted"):
+            found[record["session"], record["id"]].append(record.t)
+        return found
+
     # --- the service's own processes ---------------------------------------------------------------------------------
 
     def seen_by(self, role: str, what: str) -> list[Record]:

@@ -71,7 +71,7 @@ def _lost_said(evidence: Evidence) -> int:
     lost = 0
     for session, ask in evidence.asks():
         ended = any(reply.terminal for reply in session.replies_of(ask.id))
-        lost += bool(ask.accepted and not ended and session.loss_behind(ask.accepted[0].t, ask.id))
+        lost += bool(ask.accepted and not ended and session.loss_behind(ask.accepted[-1].t, ask.id))
     return lost + sum(len(connection.losses) for connection in evidence.plain)
 
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ class Hits(NamedTuple):
         return self.midstream + self.crashed
 
 
+@lru_cache(maxsize=1)  # the verdict and a rule ask for the same
 def hits_of(evidence: Evidence) -> dict[str, Hits]:
     """By name of fault, for those that were caused."""
     ways = Ways(evidence)

@@ -23,7 +23,7 @@ class Ask:
 
 class Reply:
     """One generation as clients held it: `events` in the order of arrival, each once, but for what one connection got
-    twice."""
+    twice. Complete before anything is asked of it."""
 
     def __init__(self, session: str, generation: int, id: str) -> None:
         self.session = session
@@ -36,12 +36,12 @@ class Reply:
         """What to call it."""
         return f"{self.session}/{self.id}"
 
-    @property
+    @cached_property
     def terminal(self) -> Event | None:
         """Its first one."""
         return next((event for event in self.events if event.terminal), None)
 
-    @property
+    @cached_property
     def first_delta(self) -> Event | None:
         """The first piece of text."""
         return next((event for event in self.events if event.type == "delta"), None)

@@ -24,6 +24,10 @@ class Patches(MetaPathFinder):
         """Call `patch` with the module when it has been executed, behind those that were added before."""
         self._patches.setdefault(module, []).append(patch)
 
+    def of(self, module: str) -> list[Patch]:
+        """What is to be done to a module, in order."""
+        return self._patches.get(module, [])
+
     def listen(self) -> None:
         """From now on."""
         sys.meta_path.insert(0, self)
@@ -32,9 +36,9 @@ class Patches(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """As the import system wants it: None leaves the module to others."""
-        patches = self._patches.get(fullname)
+        patches = self.of(fullname)
         spec = PathFinder.find_spec(fullname, path, target) if patches else None
-        if spec is not None and spec.loader is not None and patches is not None:
+        if spec is not None and spec.loader is not None:
             spec.loader = PatchingLoader(spec.loader, patches, self.tapes)
         return spec
 

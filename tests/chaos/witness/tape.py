@@ -46,6 +46,10 @@ class Tape:
         self.add(what, **fields)
         self.flush()
 
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
 
 class Tapes:
     """The tapes of this process, by role. Opened when asked for first: before the service measures itself idle."""
@@ -66,3 +70,9 @@ class Tapes:
             self.of("witness").write("witness_failed", error=f"{type(error).__name__}: {error}")
         except OSError:
             return
+
+    def close(self) -> None:
+        """Close them all. A process of the service never does."""
+        for tape in self._tapes.values():
+            tape.close()
+        self._tapes.clear()

@@ -18,22 +18,21 @@ def accepted_one_terminal(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _missing(evidence: Evidence, session: Session, ask: Ask) -> Iterator[Violation]:
-    if ask.accepted and unanswered(session, ask) and not lost_behind(evidence, ask.accepted[0].t):
-        yield Violation(
-            "accepted_one_terminal", f"{session.id}/{ask.id}", "was accepted and never ended", (ask.accepted[0],)
-        )
+    if ask.accepted and unanswered(session, ask) and not lost_behind(evidence, session, ask):
+        records = (ask.accepted[-1],)
+        yield Violation("accepted_one_terminal", f"{session.id}/{ask.id}", "was accepted and never ended", records)
 
 
 def unanswered(session: Session, ask: Ask) -> bool:
     """Whether an accepted message neither ended nor was said to be lost."""
     if any(reply.terminal for reply in session.replies_of(ask.id)):
         return False
-    return session.loss_behind(ask.accepted[0].t, ask.id) is None
+    return session.loss_behind(ask.accepted[-1].t, ask.id) is None
 
 
-def lost_behind(evidence: Evidence, t: float) -> bool:
-    """Whether the broker lost its memory after a moment."""
-    return evidence.memory_at(t) < len(evidence.memories)
+def lost_behind(evidence: Evidence, session: Session, ask: Ask) -> bool:
+    """Whether the memory of the broker that accepted a message is gone."""
+    return evidence.memory_at(evidence.accepted_at(session, ask)) < len(evidence.memories)
 
 
 def _too_many(session: Session, ask: Ask) -> Iterator[Violation]:
