@@ -19,7 +19,9 @@ from gateway.dialect import Ask, Dialect
 from gateway.line import Entry
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
+from gateway.partings import Partings
 from gateway.patience import Patience
+from gateway.stops import Stops
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, SessionNotFound, UnknownId
@@ -45,6 +47,8 @@ class Hub:
         self._broker = broker
         self._clock = clock
         self._patience = patience
+        self._stops = Stops(broker)
+        self._partings = Partings(broker)
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
@@ -73,6 +77,7 @@ class Hub:
         """Everything of a batch, then one write per connection."""
         self._flush_due = True  # at the end of this very call
         self._see_epoch(batch.epoch)
+        self._partings.repeat(self._sessions)
         if batch.lost:
             self._losses += 1
             self._attach_again()
@@ -151,7 +156,7 @@ class Hub:
     ) -> None:
         self._see_epoch(answer.epoch)
         session.joining -= 1
-        session.attached(answer)
+        session.attached(answer, after)
         if connection not in self._connections:
             self._leave(session)
             return
@@ -195,7 +200,7 @@ class Hub:
         """The last one out ends the subscription."""
         if not session.connections and not session.joining and self._sessions.get(session.id) is session:
             del self._sessions[session.id]
-            self._broker.detach(session.id)
+            self._partings.detach(session.id)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
@@ -231,6 +236,7 @@ class Hub:
             session.line.busy(error.detail)
         elif isinstance(error, SessionNotFound) and self._sessions.get(session.id) is session:
             session.line.busy(0)  # the broker has lost its memory: once it knows the session again the message is new
+            session.release()  # and what was held back will never be accepted
             self._attach_again_one(session)
         else:
             session.line.failed()
@@ -258,17 +264,8 @@ class Hub:
         session = connection.session
         if session is None:
             connection.outbox.put(connection.dialect.refused(id, UnknownId()))
-            return
-        waiting = session.line.holds(id)  # then the broker remembers the cancel for its submit
-        then(
-            self._broker.cancel(session.id, id),
-            lambda seen: None if seen or waiting else self._not_stopped(connection, id, UnknownId()),
-            partial(self._not_stopped, connection, id),
-        )
-
-    def _not_stopped(self, connection: Connection, id: str, error: ChatError) -> None:
-        said = UnknownId() if isinstance(error, SessionNotFound) else error
-        connection.outbox.put(connection.dialect.refused(id, said))
+        else:
+            self._stops.send(connection, session, id)
 
     # --- catching up -------------------------------------------------------------------------------------------------
 
@@ -326,6 +323,7 @@ class Hub:
         if not known or known == epoch:
             return
         log.warning("the broker has lost its memory; telling every session", sessions=len(self._sessions))
+        self._stops.forget()
         for session in self._sessions.values():
             pending = session.forget()
             for connection in session.connections:
@@ -391,6 +389,7 @@ class Hub:
 
     async def close(self) -> None:
         """Stop the clockwork."""
+        self._stops.forget()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

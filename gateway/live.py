@@ -18,11 +18,14 @@ from shared.messages import (
 if TYPE_CHECKING:
     from gateway.connection import Connection
 
+FURTHEST = 10**15  # generations (ms since 1970) beyond that are made up, and would leave cursors no room to grow
+
 
 class LiveSession:
     """Lives from the first connection that joins to the last that leaves."""
 
     __slots__ = (
+        "_begun",
         "_held",
         "_last",
         "connections",
@@ -50,6 +53,7 @@ class LiveSession:
         self.running_id = ""  # the message that `line.running` answers
         self.newest = -1  # index of the newest item that we know of
         self.heard_at = 0.0  # clock seconds of the last item
+        self._begun = 0  # the newest generation of which a reader has seen something
         self._last: Item | None = None
         self._held: list[Item] = []  # drained before their generation's Accepted
 
@@ -66,7 +70,7 @@ class LiveSession:
     def waits(self, id: str) -> bool:
         """Whether this message is accepted and nothing of its reply has been seen."""
         running = self.line.running
-        return running != 0 and self.running_id == id and (self._last is None or self._last.generation < running)
+        return running > self._begun and self.running_id == id
 
     def submission(self, ask: Ask) -> Submission:
         """A message as the broker takes it. Its context is the system prompt and itself: nothing else is stored."""
@@ -75,12 +79,15 @@ class LiveSession:
         request = GenerationRequest(turns, ask.model or self.model, ask.params)
         return Submission(self.id, ask.id, self.generation, encode_request(request))
 
-    def attached(self, answer: Attached) -> None:
-        """Learn what the broker knows."""
+    def attached(self, answer: Attached, after: Cursor | None = None) -> None:
+        """Learn what the broker knows, and from a reader's cursor what it may have forgotten: a broker without its
+        memory and with a clock that was set back would otherwise give generations that are older than the reader's."""
         self.owner, self.system, self.model = answer.owner, answer.system, answer.model
         self.newest = max(self.newest, answer.newest)
         self.line.ended(answer.ended)
-        self.generation = max(self.generation, answer.running, answer.ended)
+        claimed = 0 if after is None or after.generation > FURTHEST else after.generation
+        self.generation = max(self.generation, answer.running, answer.ended, claimed)
+        self._begun = max(self._begun, claimed)
         if answer.running:
             self._started(answer.running, answer.open[0])
 
@@ -114,6 +121,8 @@ class LiveSession:
             self._started(generation, item.id)
         if generation > self.generation:
             self.generation = generation
+        if generation > self._begun:
+            self._begun = generation
         self.heard_at = now
         index = item.index
         if self._last is not None and index <= self._last.index:

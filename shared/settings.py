@@ -120,6 +120,8 @@ class OpenAISettings(Section):
     """seconds that may pass between two pieces of text"""
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     """further tries before the first piece of text"""
+    continues: bool = False
+    """whether the server goes on behind the beginning of a reply: llama.cpp, vLLM and SGLang can"""
 
 
 class LogSettings(Section):
@@ -234,6 +236,8 @@ class Entry(NamedTuple):
             value = getattr(value, name)
         if isinstance(value, SecretStr):
             return value.get_secret_value()
+        if isinstance(value, bool):
+            return str(value).lower()
         return ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
 
 

@@ -63,6 +63,7 @@ class Run:
         "_first_token_ms",
         "_flying",
         "_flying_characters",
+        "_flying_head",
         "_head",
         "_leased_at",
         "_listed",
@@ -104,6 +105,7 @@ class Run:
         self._seq = 0  # of the next event to be acknowledged
         self._flying: Item | None = None  # on its way
         self._flying_characters = 0
+        self._flying_head: Event | None = None
         self._ending: tuple[Literal["stop", "length"], Usage | None] | Failed | None = None
         self._receipt: tuple[int, int] | None = None  # of a cancel: pieces generated, stop_ms
         self._listed = False
@@ -127,7 +129,7 @@ class Run:
         if request.model is not None and isinstance(self._head, Started):
             self._head = Started(request.model)
         self._prompt_tokens = self._prompt_tokens or ending.prompt_tokens(request)
-        return Job(request, self._prefix, self._base.pieces)
+        return Job(request, self._prefix, self._base.pieces, self._base.tokens)
 
     @property
     def _prefix(self) -> str:
@@ -148,6 +150,12 @@ class Run:
         while self._open and self.congested:
             self._relief.clear()
             await self._relief.wait()
+
+    def restart(self) -> None:
+        """See Sink. Where the reader has been told already that it goes on, another head takes that back."""
+        if self._resumes and self._open and not self._texts:
+            self._resumes, self._base, self._head = False, Tally(), Takeover(False)
+            self._offer(urgent=True)
 
     def piece(self, text: str, tokens: int = 1) -> None:
         """See Sink. The hot path."""
@@ -237,13 +245,15 @@ class Run:
         self._sent = len(self._texts)
         self._flying = item
         self._flying_characters = self._characters
+        self._flying_head = self._head
         return item
 
     def stored(self) -> None:
         """The item is in the broker."""
         item, self._flying = self._flying, None
         assert item is not None
-        self._head = None
+        if self._head is self._flying_head:
+            self._head = None
         self._seq += item.count
         self._acked = self._sent
         self._characters -= self._flying_characters

@@ -129,10 +129,10 @@ class Story:
         self.begin(number, client, id, at=at)
         self.end(cursor(at, 1, 4), "".join(pieces_of(f"{client}/{id}")), number, client, id)
 
-    def chat(self, client: str = "a", session: str = "s1", at: int = 100) -> None:
+    def chat(self, client: str = "a", session: str = "s1", at: int | None = None) -> None:
         """A client that gets one reply."""
         self.ask(session=session, client=client)
-        self.reply(client=client, at=at)
+        self.reply(client=client, at=at or (100 if client == "a" else 500))
         self.done(client=client)
 
     # --- the service's processes -------------------------------------------------------------------------------------

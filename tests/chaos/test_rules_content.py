@@ -72,6 +72,15 @@ def test_a_frame_for_an_id_that_nobody_sent_here(story: Story) -> None:
     assert "canary" in story.broken()
 
 
+def test_an_event_of_another_session_that_says_the_same(story: Story) -> None:
+    for session in ("s2", "s1"):
+        story.ask(session=session)
+        story.event("started", cursor(100, 1, 0), attempt=1, model="echo")
+        story.end(cursor(100, 1, 1), "", reason="length")
+    story.done()
+    assert story.broken() == {"canary"}
+
+
 def test_what_another_client_of_the_same_session_sent_is_no_foreign_id(story: Story) -> None:
     story.ask()
     story.connect(client="c")
@@ -115,7 +124,7 @@ LOST = "error: lost: So."
         answer(1) + answer(2),
         [*answer(1), "error: busy: So."],
         ["error: worker_lost: So.", *answer(2)],
-        [*answer(1, 2), "error: internal: So.", *answer(2)],
+        [*answer(1, 2), "error: broker_unavailable: So.", *answer(2)],
         [*answer(1, 2), "error: restarted: So.", *answer(1), *answer(2)],
     ],
 )
@@ -159,6 +168,10 @@ def test_a_plain_reply_that_the_network_cut_is_fine(story: Story) -> None:
 def test_a_piece_of_another_session_in_plain(story: Story) -> None:
     story.chat()
     assert plain(story, answer(1)[0], "chunk 2: a/m1", *answer(1)[1:]) == {"canary"}
+
+
+def test_a_plain_client_that_is_told_of_a_mistake_of_ours(story: Story) -> None:
+    assert plain(story, "error: internal: So.") == {"no_error"}
 
 
 def test_a_plain_client_that_gives_up(story: Story) -> None:

@@ -21,18 +21,51 @@ def test_a_message_that_never_ends(story: Story) -> None:
     assert story.broken() == {"accepted_one_terminal"}
 
 
-def test_an_error_with_a_cursor_is_an_end(story: Story) -> None:
+def given_up(story: Story, attempts: int, code: str = "worker_lost") -> None:
     story.ask()
+    for attempt in range(attempts):
+        story.lease("s1", "m1", 100, attempt=attempt + 1)
     story.begin(pieces=1)
-    story.event("error", cursor(100, 2, 0), code="worker_lost", message="So.", retryable=True)
+    story.event("error", cursor(100, attempts + 1, 0), code=code, message="So.", retryable=True)
     story.done()
+
+
+def test_a_reply_that_is_given_up_after_three_attempts_has_its_end(story: Story) -> None:
+    given_up(story, 3)
+    assert story.broken() == set()
+
+
+@pytest.mark.parametrize(("attempts", "code"), [(2, "worker_lost"), (3, "internal"), (1, "expired")])
+def test_a_reply_that_ends_in_another_error(story: Story, attempts: int, code: str) -> None:
+    given_up(story, attempts, code)
+    assert story.broken() == {"no_error"}
+
+
+def test_a_client_that_is_told_of_a_mistake_of_ours(story: Story) -> None:
+    story.chat()
+    story.got("error", code="internal", message="So.", retryable=True)
+    assert story.broken() == {"no_error"}
+
+
+@pytest.mark.parametrize(("memories", "broken"), [(1, {"no_error"}), (2, set())])
+def test_an_id_is_unknown_only_to_a_new_memory(story: Story, memories: int, broken: set[str]) -> None:
+    story.chat()
+    for number in range(2, memories + 1):
+        story.add(f"broker-{number}", "memory", epoch=f"e{number}")
+    story.got("error", id="m1", code="unknown_id", message="So.", retryable=False)
+    assert story.broken() == broken
+
+
+def test_a_refusal_for_want_of_a_broker_is_no_mistake(story: Story) -> None:
+    story.chat()
+    story.got("error", id="m2", code="broker_unavailable", message="So.", retryable=True)
     assert story.broken() == set()
 
 
 def test_a_refusal_is_no_end(story: Story) -> None:
     story.chat("b", "s2")
     story.ask()
-    story.got("error", id="m1", code="internal", message="So.", retryable=True)
+    story.got("error", id="m1", code="broker_unavailable", message="So.", retryable=True)
     story.done()
     assert story.broken() == {"accepted_one_terminal"}
 
@@ -250,7 +283,7 @@ def test_a_client_that_gives_up_what_another_one_lost(story: Story) -> None:
     story.lost()
     story.gave_up()
     story.ask(session="s3", client="c")
-    story.reply(client="c")
+    story.reply(client="c", at=700)
     story.gave_up(client="c")
     assert story.broken() == {"no_hang"}
 

@@ -48,19 +48,25 @@ async def generator_engine() -> AsyncIterator[Engine]:
     yield GeneratorEngine()
 
 
-@asynccontextmanager
-async def openai_engine() -> AsyncIterator[Engine]:
+def openai_engine(**options: Any) -> Callable[[], AbstractAsyncContextManager[Engine]]:
     async def answer(exchange: Exchange) -> None:
+        last = exchange.asked.body["messages"][-1]
+        stands = last["content"] if last["role"] == "assistant" else ""
         await exchange.head()
-        for text in TOLD:
-            await exchange.event(delta(text))
-            await asyncio.sleep(0.001)
+        for place, text in enumerate(TOLD):
+            if len("".join(TOLD[:place])) >= len(stands):
+                await exchange.event(delta(text))
+                await asyncio.sleep(0.001)
         await exchange.event(b"[DONE]")
         await exchange.end()
 
-    answers: list[Answer] = [answer] * 10
-    async with scripted(*answers) as upstream, opened(upstream.base_url) as engine:
-        yield engine
+    @asynccontextmanager
+    async def open_it() -> AsyncIterator[Engine]:
+        answers: list[Answer] = [answer] * 10
+        async with scripted(*answers) as upstream, opened(upstream.base_url, **options) as engine:
+            yield engine
+
+    return open_it
 
 
 def echo_engine(**options: Any) -> Callable[[], AbstractAsyncContextManager[Engine]]:
@@ -86,7 +92,8 @@ ENGINES = {
     "echo": Case(echo_engine(interval=0.001), ECHOED, continues=True),
     "echo by words": Case(echo_engine(words_per_second=1000.0), ECHOED, continues=True),
     "echo without a pace": Case(echo_engine(interval=0.0), ECHOED, continues=True),
-    "openai": Case(openai_engine, "".join(TOLD), continues=False),
+    "openai": Case(openai_engine(), "".join(TOLD), continues=False),
+    "openai that continues": Case(openai_engine(continues=True), "".join(TOLD), continues=True),
     "generator": Case(generator_engine, "".join(TOLD), continues=False, closes=False),
 }
 CONTINUING = [name for name, case in ENGINES.items() if case.continues]

@@ -181,12 +181,12 @@ class HeldBroker:
                 shown.set_exception(answer.exception())  # type: ignore[arg-type]
                 shown.exception()
 
-    def break_off(self) -> None:
-        """The answers that were held back never come."""
+    def break_off(self, error: ChatError | None = None) -> None:
+        """The answers that were held back never come, or are this error: that of the broker that was asked again."""
         self._holding.clear()
         held, self._held = self._held, []
         for _, shown in held:
-            shown.set_exception(BrokerUnavailable())
+            shown.set_exception(error or BrokerUnavailable())
             shown.exception()
 
     def _call(self, method: str, function: Callable[..., "asyncio.Future[Any]"], args: tuple[Any, ...]) -> Any:

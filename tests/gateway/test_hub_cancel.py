@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway.chatting import chatting
+from tests.gateway.chatting import Chats, chatting
 
 
 async def test_a_running_reply_is_cancelled_from_any_connection_of_the_session() -> None:
@@ -79,3 +79,93 @@ async def test_a_cancel_of_what_nobody_has_seen_is_an_error(begun: bool) -> None
         client.send("cancel", id="m9")
         await chats.settle()
         assert [(frame["code"], frame["id"]) for frame in client.new()[begun:]] == [("unknown_id", "m9")]
+
+
+def cancels(chats: Chats) -> int:
+    """How many the first gateway has sent."""
+    return chats.one.broker.calls.count("cancel")
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_a_cancel_without_an_answer_is_repeated_until_there_is_one(stays: bool) -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        chats.one.broker.fail("cancel")
+        client.new()
+        client.send("cancel", id="m1")
+        await chats.settle()
+        assert [(frame["code"], frame["id"], frame["retryable"]) for frame in client.new()] == [
+            ("broker_unavailable", "m1", True)
+        ]
+        if not stays:
+            client.go()
+        await chats.pass_time(3.0)
+        assert cancels(chats) > 3
+        assert client.new() == []  # told once
+        chats.one.broker.heal()
+        await chats.pass_time(1.0)
+        assert [refusal.reason for refusal in run.say("b")] == ["cancelled"]
+        run.done(reason="cancelled")
+        await chats.settle()
+        assert client.contents() == ["done m1"] * stays
+        sent = cancels(chats)
+        await chats.pass_time(5.0)
+        assert cancels(chats) == sent
+
+
+async def test_of_many_stops_without_an_answer_one_is_repeated() -> None:
+    async with chatting() as chats:
+        client, _ = await chats.chat("m1", "a")
+        chats.one.broker.fail("cancel")
+        for _ in range(5):
+            client.send("cancel", id="m1")
+        await chats.settle()
+        assert cancels(chats) == 5
+        await chats.pass_time(1.0)
+        assert cancels(chats) == 6
+
+
+async def test_a_cancel_from_the_line_gets_through_before_its_message_does() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        client.ask("m2")
+        chats.one.broker.fail("cancel")
+        client.send("cancel", id="m2")
+        await chats.settle()
+        chats.one.broker.heal()
+        await chats.pass_time(1.0)
+        run.done()
+        await chats.settle()
+        assert client.events[-1]["finish_reason"] == "cancelled"
+        assert chats.worker.take() == []
+
+
+@pytest.mark.parametrize("id", ["m1", "m9"])
+async def test_what_does_not_run_here_is_not_worth_repeating(id: str) -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.done()
+        await chats.settle()
+        chats.one.broker.fail("cancel")
+        client.send("cancel", id=id)
+        await chats.pass_time(3.0)
+        assert cancels(chats) == 1
+        assert client.frames[-1]["code"] == "broker_unavailable"
+
+
+async def test_a_broker_that_has_forgotten_all_is_sent_no_old_cancels() -> None:
+    """It would remember them for the messages that are sent again under the same ids."""
+    async with chatting() as chats:
+        client, _ = await chats.chat("m1", "a")
+        chats.one.broker.fail("cancel")
+        client.send("cancel", id="m1")
+        await chats.settle()
+        chats.lose_memory()
+        await chats.settle()
+        chats.one.broker.heal()
+        sent = cancels(chats)
+        await chats.pass_time(3.0)
+        assert cancels(chats) == sent
+        client.ask("m1")
+        await chats.settle()
+        assert [run.lease.id for run in chats.worker.take()] == ["m1"]

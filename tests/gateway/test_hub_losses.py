@@ -4,6 +4,7 @@ import pytest
 
 from gateway.patience import Patience
 from shared.brokers.state import Limits
+from shared.errors import SessionNotFound
 from shared.messages import Cursor
 from tests.gateway.chatting import chatting, turns
 
@@ -176,6 +177,31 @@ async def test_a_message_sent_before_the_loss_is_noticed_is_not_refused() -> Non
         assert kinds.count("session") == 2
 
 
+async def test_what_a_lost_memory_had_begun_to_answer_is_not_shown_without_its_acceptance() -> None:
+    async with chatting() as chats:
+        client, plain = chats.one.client(), chats.one.plain()
+        client.send("start")
+        plain.type_in("Hi")
+        await chats.settle()
+        chats.worker.take_one().done("Hi")
+        await chats.settle()
+        chats.one.broker.hold("submit")
+        client.ask("m1")
+        plain.type_in("Hello")
+        await turns()
+        for run in chats.worker.take():
+            run.say("old")
+        await chats.settle()
+        chats.one.broker.break_off(SessionNotFound())  # said by the new broker to the link that has asked again
+        chats.lose_memory()
+        await chats.settle()
+        for run in chats.worker.take():
+            run.done("new")
+        await chats.settle()
+        assert [kind for kind in client.types() if kind != "session"] == ["accepted", "started", "delta", "done"]
+        assert plain.texts == ["Hi", "new"]
+
+
 async def test_what_goes_while_a_reader_is_slow_is_a_loss_that_is_said() -> None:
     async with chatting(limits=Limits(retention=5.0), patience=Patience(send=0.0)) as chats:
         client, run = await chats.chat("m1", "a")
@@ -230,3 +256,23 @@ async def test_a_lost_link_to_one_gateway_is_nothing_to_the_other() -> None:
         run.done()
         await chats.settle()
         assert client.events == second.events
+
+
+async def test_cursors_grow_over_a_loss_even_where_the_clock_was_set_back_and_the_gateway_is_another() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.done()
+        await chats.settle()
+        last = client.events[-1]["cursor"]
+        client.go()
+        chats.clock.set_wall(chats.clock.wall_ms() - 3_600_000)
+        chats.lose_memory()
+        chats.memory.call("open", client.session, "", None, None)
+        again = chats.other.resume(client.session, last)
+        await chats.settle()
+        again.ask("m2")
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        assert again.text("m2") == "x"
+        assert Cursor.parse(again.events[0]["cursor"]) > Cursor.parse(last)

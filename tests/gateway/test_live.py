@@ -2,8 +2,8 @@ import pytest
 
 from gateway.dialect import Ask
 from gateway.line import Entry
-from gateway.live import LiveSession
-from shared.messages import Attached, Flag, Item, Page, Tally, encode_events
+from gateway.live import FURTHEST, LiveSession
+from shared.messages import Attached, Cursor, Flag, Item, Page, Tally, encode_events
 
 
 def item(generation: int, index: int, *, end: bool = False) -> Item:
@@ -96,6 +96,28 @@ def test_a_message_waits_between_its_acceptance_and_its_first_item() -> None:
     assert (live.waits("m7"), live.waits("m8")) == (True, False)
     live.note(item(7, 0), 0.0)
     assert not live.waits("m7")
+
+
+def test_a_reader_s_cursor_tells_of_generations_that_the_broker_has_forgotten() -> None:
+    live = session()
+    live.attached(attached(running=7), Cursor(9, 1, 3, "00c0ffee"))
+    assert live.submission(Ask("m1", "Hi")).floor == 9
+    live.attached(attached(running=7), Cursor(8, 1, 3, "00c0ffee"))
+    assert live.submission(Ask("m1", "Hi")).floor == 9
+
+
+def test_a_made_up_cursor_tells_nothing() -> None:
+    live = session()
+    live.attached(attached(running=7), Cursor(FURTHEST + 1, 1, 3, "00c0ffee"))
+    assert live.submission(Ask("m1", "Hi")).floor == 7
+
+
+def test_a_message_of_whose_reply_a_reader_has_the_beginning_waits_no_more() -> None:
+    live = session()
+    live.attached(attached(running=7), Cursor(7, 1, 3, "00c0ffee"))
+    assert not live.waits("m7")
+    live.attached(attached(running=8))
+    assert live.waits("m8")
 
 
 # --- what it holds back ---------------------------------------------------------------------------------------------

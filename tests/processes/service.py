@@ -146,8 +146,8 @@ class Service:
             process.end()
         broker = self.broker_process()
         if broker is not None:
-            broker.kill()
-            broker.wait(STOP_SECONDS)
+            broker.kill()  # which nobody here can wait for: it is not our child
+            until(lambda: self.broker_process() is None, STOP_SECONDS, "the end of the broker")
 
     def _start(self, module: str, settings: Mapping[str, str], *arguments: str) -> Process:
         log = self.directory / f"{module}-{len(self.processes)}.log"

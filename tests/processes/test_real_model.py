@@ -15,6 +15,7 @@ from tests.processes.service import Gateway, running_service
 
 pytestmark = pytest.mark.timeout(60)
 PROMPT = "Tell me a story."
+LONG = 2_000  # tokens: they take long enough to kill somebody meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,39 @@ async def test_stop_ends_the_request_at_the_model_server(llama: str, gateway: Ga
     assert done["receipt"]["delivered"] == sum(event["type"] == "delta" for event in client.log)
     assert done["text_sha256"] == sha256(text_of(client.log))
     await client.close()
+
+
+@pytest.mark.parametrize("continues", [True, False])
+async def test_the_worker_is_killed_in_mid_stream(llama: str, tmp_path: Path, continues: bool) -> None:
+    """Nothing is drawn and flash attention is off, so that the server writes the same whether it goes on or begins
+    again. Behind a space it always begins again: then it is killed once more."""
+    expected = await asked_directly(llama, temperature=0, max_tokens=LONG)
+    settings = {"LLM_CHAT_ENGINE": "openai", "LLM_CHAT_OPENAI_BASE_URL": llama}
+    with running_service(tmp_path, LLM_CHAT_OPENAI_CONTINUES=str(continues), **settings) as service:
+        gateway, worker = service.gateway(), service.worker()
+        service.ready(gateway)
+        client = await JsonClient.open(gateway.ws)
+        for attempt in range(1, 4):
+            id = f"m{attempt}"
+            await client.say("message", id=id, content=PROMPT, params={"temperature": 0, "max_tokens": LONG})
+            await client.until("delta")
+            [engine] = worker.children()
+            engine.kill()
+            done = await client.until("done")
+            log = [frame for frame in client.log if frame.get("id") == id]
+            place = next(place for place, frame in enumerate(log) if frame["type"] == "takeover")
+            stood = text_of(log[:place])
+            if not (continues and stood.endswith(" ")):
+                break
+        await client.close()
+    assert 0 < len(stood) < LONG
+    assert log[place]["exact"] is continues
+    assert log[place + 1]["text"] == expected[len(stood) if continues else 0]
+    assert text_of(log) == expected
+    assert done["text_sha256"] == sha256(expected)
+    assert done["finish_reason"] == "length"
+    assert done["usage"]["completion_tokens"] == LONG
+    assert done["usage"]["estimated"] is continues
 
 
 async def test_a_server_that_is_gone_is_said_in_words(tmp_path: Path) -> None:

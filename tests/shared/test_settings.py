@@ -55,6 +55,7 @@ def test_every_setting_has_a_variable_and_an_option_that_reach_it(monkeypatch: p
         "reply.max_bytes": "70000",
         "log.level": "error",
         "log.format": "json",
+        "openai.continues": "true",
     }
     for entry in entries():
         text = values.get(".".join(entry.path), "7")

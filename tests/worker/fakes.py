@@ -67,10 +67,10 @@ class HandEngine:
 
     def start(self, job: Job, sink: Sink) -> Callable[[], None]:
         """See Engine."""
-        self.on_start()
         place = len(self.sinks)
         self.jobs.append(job)
         self.sinks.append(sink)
+        self.on_start()
         for text in self.at_once:
             sink.piece(text)
         return lambda: self.aborted.append(place)

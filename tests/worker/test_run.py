@@ -207,7 +207,7 @@ STOOD = {"attempt": 2, "visible": True, "text": "Hel", "tally": Tally(2, 2, 5, 7
 
 def test_an_engine_that_continues_goes_on_exactly(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(continues=True, at_once=["lo"]), **STOOD)
-    assert scene.engine.jobs[0] == (REQUEST, "Hel", 2)
+    assert scene.engine.jobs[0] == (REQUEST, "Hel", 2, 2)
     scene.sink.finish("stop", Usage(99, 1, False))
     item = taken(scene.run)
     done = Done("stop", Usage(5, 3, True), Timing(30, 70, 900), text_sha256("Hello"))
@@ -217,12 +217,67 @@ def test_an_engine_that_continues_goes_on_exactly(clock: FakeClock) -> None:
 
 def test_any_other_engine_starts_again(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(at_once=["Bye"]), **STOOD)
-    assert scene.engine.jobs[0] == (REQUEST, "", 0)
+    assert scene.engine.jobs[0] == (REQUEST, "", 0, 0)
     scene.sink.finish("stop")
     item = taken(scene.run)
     done = Done("stop", Usage(5, 1, True), Timing(30, 70, 900), text_sha256("Bye"))
     assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
     assert (item.flags, item.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+
+
+def test_an_engine_that_cannot_go_on_with_this_one_starts_again(clock: FakeClock) -> None:
+    engine = HandEngine(continues=True, at_once=["Bye"])
+    engine.on_start = lambda: engine.sinks[0].restart()
+    scene = begin(clock, engine, **STOOD)
+    assert scene.engine.jobs[0].text == "Hel"
+    scene.sink.finish("stop", Usage(4, 1, False))
+    item = taken(scene.run)
+    done = Done("stop", Usage(4, 1, False), Timing(30, 70, 900), text_sha256("Bye"))
+    assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
+    assert (item.flags, item.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+
+
+@pytest.mark.parametrize("on_its_way", [True, False])
+def test_an_engine_that_finds_out_later_takes_back_that_it_goes_on(clock: FakeClock, on_its_way: bool) -> None:
+    scene = begin(clock, HandEngine(continues=True), **STOOD)
+    item = scene.run.take()
+    assert item is not None
+    assert decode_events(item.events) == [Takeover(True)]
+    if not on_its_way:
+        scene.run.stored()
+    scene.sink.restart()
+    if on_its_way:
+        scene.run.stored()
+    assert [urgent for _, urgent in scene.outlet.offered] == [True, True]
+    scene.sink.piece("Bye")
+    scene.sink.finish("stop")
+    item = taken(scene.run)
+    done = Done("stop", Usage(5, 1, True), Timing(30, 70, 900), text_sha256("Bye"))
+    assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
+    assert (item.first, item.flags, item.tally) == (1, Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+
+
+def test_a_cancel_before_a_later_restart_is_stored_leaves_the_old_text(clock: FakeClock) -> None:
+    scene = begin(clock, HandEngine(continues=True), **STOOD)
+    scene.flush()
+    scene.sink.restart()
+    scene.sink.piece("Bye")
+    scene.run.cancel(0)
+    done = cancelled_done(scene.run)
+    assert done.text_sha256 == text_sha256("Hel")
+    assert (done.usage, done.receipt) == (Usage(5, 2, True), Receipt(3, 2, 0))
+
+
+def test_a_restart_behind_a_piece_is_too_late(clock: FakeClock) -> None:
+    scene = begin(clock, HandEngine(continues=True, at_once=["lo"]), **STOOD)
+    scene.sink.restart()
+    assert scene.flush() == [Takeover(True), Delta("lo")]
+
+
+def test_a_restart_where_nothing_stands_changes_nothing(clock: FakeClock) -> None:
+    engine = HandEngine(continues=True)
+    engine.on_start = lambda: engine.sinks[0].restart()
+    assert begin(clock, engine).flush() == [Started("hand")]
 
 
 @pytest.mark.parametrize("continues", [True, False])

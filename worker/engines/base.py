@@ -13,11 +13,12 @@ from shared.messages import GenerationRequest, Usage
 
 
 class Job(NamedTuple):
-    """One attempt. `text` and `pieces` are what stands already: empty, unless the engine `continues`."""
+    """One attempt. `text`, `pieces` and `tokens` are what stands already: empty, unless the engine `continues`."""
 
     request: GenerationRequest
     text: str = ""
     pieces: int = 0
+    tokens: int = 0
 
 
 class Sink(Protocol):
@@ -30,6 +31,11 @@ class Sink(Protocol):
 
     async def relief(self) -> None:
         """Return when the sink is no longer congested, or no longer wants anything."""
+        ...
+
+    def restart(self) -> None:
+        """What stands is void, the reply begins again: for an engine that `continues`, but not this job. Only before
+        any piece of its own."""
         ...
 
     def piece(self, text: str, tokens: int = 1) -> None:
@@ -49,7 +55,8 @@ class Engine(Protocol):
     """A source of text. One object per engine process, shared by all its attempts."""
 
     model: str  # the name that `started` shows when the request asks for none
-    continues: bool  # whether it goes on behind `Job.text` so that the whole is what one attempt would have written
+    continues: bool  # whether it goes on behind `Job.text` so that the whole is what one attempt would have written;
+    # what it cannot go on with it begins again, by `Sink.restart`
     blocks: bool  # whether it may hold up the event loop: then the supervisor renews its leases
     slots: int  # how many attempts it runs at once when the settings do not say
     first_piece_limit: float  # seconds without a first piece after which an attempt's lease is renewed no longer

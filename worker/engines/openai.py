@@ -1,6 +1,7 @@
 """The engine for any server that speaks OpenAI's chat completions: vLLM, Ollama, llama.cpp, OpenAI itself.
 
-It never goes on behind text that stands: a reply that another worker began starts again.
+A reply that another worker began starts again, unless the settings say that the server `continues` a message: then the
+text that stands is sent along and the server goes on behind it, wherever nobody could tell that from one worker's text.
 """
 
 import asyncio
@@ -12,11 +13,10 @@ import httpx2
 import structlog
 
 from shared.errors import ChatError, EngineError
-from shared.messages import GenerationRequest
 from shared.settings import OpenAISettings, Settings
 from worker.engines.base import Job, Sink
 from worker.engines.openai_upstream import Backoff, Upstream
-from worker.engines.openai_wire import BROKE_OFF, LATE, MISFORMED, SILENT, Reply
+from worker.engines.openai_wire import BROKE_OFF, LATE, MISFORMED, SILENT, CannotContinue, Dialect, Reply, tokens_left
 from worker.engines.sse import EventParser, TooLong
 
 SLOTS = 64
@@ -33,7 +33,6 @@ log = structlog.get_logger("openai")
 class OpenAIEngine:
     """See worker.engines.base.Engine."""
 
-    continues = False
     blocks = False
     slots = SLOTS
 
@@ -41,17 +40,26 @@ class OpenAIEngine:
         self, client: httpx2.AsyncClient, base_url: httpx2.URL, options: OpenAISettings, backoff: Backoff
     ) -> None:
         self.model = options.model or UNNAMED
+        self.continues = options.continues
         self.first_piece_limit = options.first_token_timeout + LEEWAY
         self.next_piece_limit = options.between_token_timeout + LEEWAY
         self._first = options.first_token_timeout
         self._between = options.between_token_timeout
-        self._upstream = Upstream(client, base_url, options.model, self._named, options.retries, backoff)
+        dialect = Dialect(counts=options.continues)  # so that it is known how many tokens a continuation may have
+        self._upstream = Upstream(client, base_url, options.model, self._named, options.retries, backoff, dialect)
         self._upstream.learn_model()
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, job: Job, sink: Sink) -> Callable[[], None]:
         """Ask the server. The abort closes the connection, which makes the server stop, too."""
-        task = asyncio.get_running_loop().create_task(self._run(job.request, sink))
+        if job.text and not can_continue(job):
+            sink.restart()
+            job = Job(job.request)
+        left = tokens_left(job)
+        if left is not None and left <= 0:
+            sink.finish("length")
+            return lambda: None
+        task = asyncio.get_running_loop().create_task(self._run(job, sink))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         aborted = False
@@ -74,18 +82,23 @@ class OpenAIEngine:
     def _named(self, model: str) -> None:
         self.model = model
 
-    async def _run(self, request: GenerationRequest, sink: Sink) -> None:
+    async def _run(self, job: Job, sink: Sink) -> None:
         try:
-            await self._reply(request, sink)
+            await self._reply(job, sink)
         except ChatError as error:
             sink.fail(error)
         except Exception:
             log.exception("the engine failed")
             sink.fail(EngineError())
 
-    async def _reply(self, request: GenerationRequest, sink: Sink) -> None:
+    async def _reply(self, job: Job, sink: Sink) -> None:
         deadline = asyncio.get_running_loop().time() + self._first
-        response = await self._upstream.open(request, deadline)
+        try:
+            response = await self._upstream.open(job, deadline)
+        except CannotContinue:
+            log.warning("the model server does not continue a message; see LLM_CHAT_OPENAI_CONTINUES")
+            sink.restart()
+            response = await self._upstream.open(Job(job.request), deadline)
         try:
             async with contextlib.aclosing(response.aiter_bytes()) as received:
                 reply = await self._relay(received, sink, deadline)
@@ -113,6 +126,17 @@ class OpenAIEngine:
         return reply
 
 
+def can_continue(job: Job) -> bool:
+    """Whether the server's text behind `job.text` makes a whole that one worker could have written.
+
+    Not with a seed, unless nothing is drawn: the server would begin its random numbers anew. Not behind white space:
+    many chat templates cut that off, and it would come twice.
+    """
+    params = job.request.params
+    repeatable = params.seed is not None and params.temperature != 0
+    return not repeatable and not job.text[-1].isspace()
+
+
 async def _next(received: AsyncGenerator[bytes, None], deadline: float, reply: Reply) -> bytes:
     """What comes next; nothing at the end, and where the text is complete and what may follow it does not come."""
     try:
@@ -136,7 +160,7 @@ def _give(parser: EventParser, data: bytes, reply: Reply, sink: Sink) -> bool:
         raise EngineError(MISFORMED) from None
     for event in events:
         if text := reply.take(event):
-            sink.piece(text)
+            sink.piece(text, reply.tokens())
             gave = True
     return gave
 

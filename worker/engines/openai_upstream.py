@@ -11,10 +11,11 @@ import httpx2
 import structlog
 
 from shared.errors import EngineError, EngineUnavailable
-from shared.messages import GenerationRequest
+from worker.engines.base import Job
 from worker.engines.openai_wire import (
     BROKE_OFF,
     LATE,
+    CannotContinue,
     Complaint,
     Dialect,
     Refused,
@@ -26,6 +27,7 @@ from worker.engines.openai_wire import (
 
 NAMELESS = "No model is chosen, and the model server does not name one."
 MOST_COMPLAINT = 64 << 10  # bytes that are read of a refusal
+MALFORMED = (400, 422)  # what servers answer to a field that they do not know
 MOST_MODELS = 8 << 20  # bytes that are read of a list of models
 
 log = structlog.get_logger("openai")
@@ -60,6 +62,7 @@ class Upstream:
         named: Callable[[str], None],
         retries: int,
         backoff: Backoff,
+        dialect: Dialect,
     ) -> None:
         self._client = client
         self._base_url = base_url
@@ -68,15 +71,15 @@ class Upstream:
         self._naming: asyncio.Task[str] | None = None
         self._retries = retries
         self._backoff = backoff
-        self._dialect = Dialect()
+        self._dialect = dialect
 
-    async def open(self, request: GenerationRequest, deadline: float) -> httpx2.Response:
+    async def open(self, job: Job, deadline: float) -> httpx2.Response:
         """A response whose body is the stream; the caller closes it. `deadline` is a time of the event loop, for all
         tries together. Raises ChatError."""
         for tries in itertools.count(1):
             try:
                 async with asyncio.timeout_at(deadline):
-                    return await self._try(request)
+                    return await self._try(job)
             except TimeoutError:
                 raise EngineError(LATE) from None
             except Refused as refusal:
@@ -101,20 +104,20 @@ class Upstream:
 
     # --- one try -----------------------------------------------------------------------------------------------------
 
-    async def _try(self, request: GenerationRequest) -> httpx2.Response:
-        model = request.model or self._model
+    async def _try(self, job: Job) -> httpx2.Response:
+        model = job.request.model or self._model
         if model is None:
             model = await asyncio.shield(self._name())
         dialect = self._dialect
         while True:
-            response = await self._send("POST", "chat/completions", self._client.timeout, body(request, model, dialect))
+            response = await self._send("POST", "chat/completions", self._client.timeout, body(job, model, dialect))
             if response.is_success:
                 self._dialect = dialect
                 return response
             found = complaint(await _beginning(response, MOST_COMPLAINT))
-            adapted = dialect.adapted(found) if response.status_code in (400, 422) else dialect
+            adapted = dialect.adapted(found) if response.status_code in MALFORMED else dialect
             if adapted == dialect:
-                _refuse(response, found)
+                _refuse(response, found, job)
             dialect = adapted
 
     async def _send(
@@ -157,9 +160,11 @@ class Upstream:
         return found
 
 
-def _refuse(response: httpx2.Response, found: Complaint) -> NoReturn:
+def _refuse(response: httpx2.Response, found: Complaint, job: Job | None = None) -> NoReturn:
     # Not the message: it may quote the prompt or part of a key.
     log.warning("the model server refused a request", status=response.status_code, type=found.type, code=found.code)
+    if job is not None and job.text and response.status_code in MALFORMED and not found.too_long:
+        raise Refused(CannotContinue())
     raise refused(response.status_code, found, _retry_after(response.headers))
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from shared.errors import ChatError, EngineError, EngineUnavailable, PromptTooLong
-from shared.messages import GenerationRequest, Usage
+from shared.messages import Turn, Usage
+from worker.engines.base import Job
 
 DONE = b"[DONE]"
 LATE = "The model server took too long to begin its reply."
@@ -35,9 +36,12 @@ class Dialect(NamedTuple):
 
     usage: bool = True  # whether it may be asked for usage
     limit: str = "max_tokens"  # what it calls the most tokens to make; OpenAI's reasoning models want the other name
+    counts: bool = False  # whether it may be asked for usage with every chunk, as vLLM can; others pass over that
 
     def adapted(self, complaint: "Complaint") -> "Dialect":
         """What to speak after a complaint; itself where that has nothing to do with it."""
+        if self.counts and complaint.mentions("continuous_usage_stats"):
+            return self._replace(counts=False)
         if self.usage and complaint.mentions("stream_options", "include_usage"):
             return self._replace(usage=False)
         if self.limit == complaint.param == "max_tokens" and complaint.mentions("max_completion_tokens"):
@@ -45,21 +49,43 @@ class Dialect(NamedTuple):
         return self
 
 
-def body(request: GenerationRequest, model: str, dialect: Dialect) -> bytes:
+def body(job: Job, model: str, dialect: Dialect) -> bytes:
     """The body of POST /chat/completions."""
-    params = request.params
+    params = job.request.params
     wanted: dict[str, Any] = {
         "model": model,
-        "messages": request.turns,
+        "messages": job.request.turns,
         "stream": True,
-        "stream_options": {"include_usage": True} if dialect.usage else None,
+        "stream_options": _stream_options(dialect),
         "temperature": params.temperature,
-        dialect.limit: params.max_tokens,
+        dialect.limit: tokens_left(job),
         "top_p": params.top_p,
         "stop": params.stop,
         "seed": params.seed,
+        **_continuation(job),
     }
     return msgspec.json.encode({name: value for name, value in wanted.items() if value is not None})
+
+
+def tokens_left(job: Job) -> int | None:
+    """The most tokens that may still be made; None where there is no limit."""
+    most = job.request.params.max_tokens
+    return None if most is None else most - job.tokens
+
+
+def _stream_options(dialect: Dialect) -> dict[str, bool] | None:
+    if not dialect.usage:
+        return None
+    return {"include_usage": True, "continuous_usage_stats": True} if dialect.counts else {"include_usage": True}
+
+
+def _continuation(job: Job) -> dict[str, Any]:
+    """The text that stands as a partial message of the model's (never an empty one: that would be a complete one), and
+    the flags without which vLLM, SGLang and llama.cpp (where its own way is switched off) would begin a new message."""
+    if not job.text:
+        return {}
+    turns = (*job.request.turns, Turn("assistant", job.text))
+    return {"messages": turns, "add_generation_prompt": False, "continue_final_message": True}
 
 
 # --- what a server says when it refuses -------------------------------------------------------------------------------
@@ -103,6 +129,10 @@ def complaint(data: bytes) -> Complaint:
     if isinstance(inner, dict):
         return msgspec.convert(inner, Complaint)
     return found if inner is None else Complaint(inner)
+
+
+class CannotContinue(EngineError):
+    """The server refused a request that had a partial message of the model's in it, perhaps because of that."""
 
 
 class Refused(Exception):
@@ -165,13 +195,14 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class Reply:
     """What a stream has said so far."""
 
-    __slots__ = ("begun", "done", "finish_reason", "usage")
+    __slots__ = ("_told", "begun", "done", "finish_reason", "usage")
 
     def __init__(self) -> None:
         self.begun = False  # there was some text
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
         self.done = False  # the server said that nothing more comes
+        self._told = 0  # tokens that `tokens` has told
 
     @property
     def complete(self) -> bool:
@@ -186,6 +217,13 @@ class Reply:
         if self.finish_reason in ("abort", "error"):
             raise EngineError(BROKE_OFF)
         return "length" if self.finish_reason == "length" else "stop"
+
+    def tokens(self) -> int:
+        """Those of the text that was just taken: as the server counts, else one."""
+        before, self._told = self._told, self._told + 1
+        if self.usage is not None:
+            self._told = max(self._told, self.usage.completion_tokens)
+        return self._told - before
 
     def take(self, data: bytes) -> str:
         """The text that an event's data brings, often none. Raises ChatError."""

@@ -55,6 +55,7 @@ class ManagerLink:
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._flushing = False
+        self._closing = False
 
     # --- linking -----------------------------------------------------------------------------------------------------
 
@@ -63,13 +64,17 @@ class ManagerLink:
         answers."""
         self._number += 1
         name = f"{self._name}/{self._number}"
-        self._sender = await open_wire(self._home, f"{name}/calls", self._on_lost)
+        sender = await open_wire(self._home, f"{name}/calls", self._on_lost)
         try:
-            self._poller = await open_wire(self._home, f"{name}/waits", self._on_lost)
+            poller = await open_wire(self._home, f"{name}/waits", self._on_lost)
         except BaseException:
-            sender, self._sender = self._sender, None
             sender.close()
             raise
+        if not (sender.open and poller.open):  # lost meanwhile, when it was none of `_on_lost`'s business yet
+            sender.close()
+            poller.close()
+            raise ConnectionResetError
+        self._sender, self._poller = sender, poller
         self._linked_at = asyncio.get_running_loop().time()
         self._linked.set()
         self._flush()
@@ -107,10 +112,11 @@ class ManagerLink:
 
     def _on_lost(self, wire: Wire) -> None:
         if wire not in (self._sender, self._poller):
-            return  # of a link that was given up already
+            return  # of a link that was given up already, or is not there yet
         log.warning("the broker is gone; linking anew", directory=str(self._home.directory))
         self._drop()
-        self.start()
+        if not self._closing:
+            self.start()
 
     def _drop(self) -> None:
         """Both wires end together; what was sent goes first over the next link."""
@@ -129,6 +135,7 @@ class ManagerLink:
 
     async def close(self, goodbye: str, name: str) -> None:
         """Say goodbye if the broker is there, wait at most a second for that, and end the link."""
+        self._closing = True  # a broker that goes meanwhile is not waited for
         if self._sender is not None:
             with contextlib.suppress(TimeoutError, BrokerUnavailable):
                 await asyncio.wait_for(self.call(goodbye, name), 1.0)
@@ -146,9 +153,9 @@ class ManagerLink:
 
     async def _part(self) -> None:
         """Tell the broker that both connections end on purpose."""
-        if self._sender is None:
-            return
         for kind in ("calls", "waits"):
+            if self._sender is None:
+                return
             parted = self._request(self._sender, "goodbye", (f"{self._name}/{self._number}/{kind}",))
             with contextlib.suppress(TimeoutError, ConnectionResetError):
                 await asyncio.wait_for(parted, 0.5)
@@ -216,8 +223,8 @@ class ManagerLink:
     async def _wait(self, method: str, args: Callable[[], tuple[Any, ...]]) -> bytes:
         """One long poll, begun anew over each link until one brings an answer."""
         while True:
-            await self._linked.wait()
-            assert self._poller is not None
+            while self._poller is None:  # a link may be lost again before those who wait for it have their turn
+                await self._linked.wait()
             with contextlib.suppress(ConnectionResetError):
                 return await self._request(self._poller, method, args())
 

@@ -36,6 +36,11 @@ class Wire(asyncio.Protocol):
         self._received = bytearray()
         self._waiting: deque[Answered] = deque()
 
+    @property
+    def open(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._transport is not None
+
     def request(self, method: str, args: tuple[Any, ...], answered: Answered) -> None:
         """Send; `answered` gets the result. On a wire that has ended nothing happens."""
         if self._transport is None or self._transport.is_closing():

@@ -105,7 +105,7 @@ class Lifecycle:
         reply.next_seq = item.first + item.count
         reply.tally = tally
         if tally.pieces > reply.furthest:
-            reply.furthest, reply.fruitless = tally.pieces, 0
+            reply.furthest, reply.fruitful, reply.fruitless = tally.pieces, True, 0
         overfull = False
         for subscriber in session.subscribers:
             subscriber.offer(item)
@@ -187,7 +187,7 @@ class Lifecycle:
             return
         if blame:
             reply.crashes += 1
-            reply.fruitless += 1
+            reply.fruitless += not reply.fruitful
         if reply.crashes >= self._limits.max_attempts or reply.fruitless >= self._limits.fruitless_attempts:
             self.finish(reply, terminals.failed(WorkerLost()))
             return

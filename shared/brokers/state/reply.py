@@ -25,6 +25,7 @@ class Reply:
         "cancel_at",
         "crashes",
         "ended_at",
+        "fruitful",
         "fruitless",
         "furthest",
         "generation",
@@ -53,6 +54,7 @@ class Reply:
         self.next_seq = 0
         self.tally = Tally()
         self.furthest = 0  # pieces that any attempt reached
+        self.fruitful = False  # whether this attempt went beyond it
         self.fruitless = 0  # attempts in a row that ended in a crash and added nothing beyond the furthest piece
         self.crashes = 0
         self.held: Held | None = None
@@ -68,6 +70,7 @@ class Reply:
         self.attempt += 1
         self.nonce = f"{random.getrandbits(32):08x}"  # no secret: it only tells one memory's attempts from another's
         self.next_seq = 0
+        self.fruitful = False
 
     def holds(self, first: int, count: int) -> bool:
         """Whether exactly this item of the newest attempt is stored."""

@@ -16,6 +16,7 @@ class RecordingSink:
         self.pieces: list[str] = []
         self.room = room  # so many pieces make it congested
         self.tokens = 0
+        self.restarts = 0
         self.ends: list[tuple[str, Usage | None] | ChatError] = []
         self.congested = False
         self.abort: Callable[[], None] = lambda: None
@@ -50,6 +51,10 @@ class RecordingSink:
     async def relief(self) -> None:
         """See Sink."""
         await self._until(lambda: not self.congested)
+
+    def restart(self) -> None:
+        """See Sink."""
+        self.restarts += 1
 
     def piece(self, text: str, tokens: int = 1) -> None:
         """See Sink."""

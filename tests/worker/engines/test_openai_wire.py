@@ -1,12 +1,20 @@
+from typing import Any
+
 import msgspec
 import pytest
 
 from shared.errors import ChatError, EngineError, EngineUnavailable, PromptTooLong
 from shared.messages import GenerationRequest, Params, Turn, Usage
 from tests.worker.engines.upstream import delta
+from worker.engines.base import Job
 from worker.engines.openai_wire import Complaint, Dialect, Reply, body, complaint, first_model, refused
 
 REQUEST = GenerationRequest((Turn("system", "Be brief."), Turn("user", "Hello, 世界!")))
+JOB = Job(REQUEST)
+
+
+def with_params(**params: Any) -> Job:
+    return Job(msgspec.structs.replace(REQUEST, params=Params(**params)))
 
 
 def encoded(event: object) -> bytes:
@@ -17,7 +25,7 @@ def encoded(event: object) -> bytes:
 
 
 def test_without_parameters_the_server_chooses() -> None:
-    assert msgspec.json.decode(body(REQUEST, "m", Dialect())) == {
+    assert msgspec.json.decode(body(JOB, "m", Dialect())) == {
         "model": "m",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello, 世界!"}],
         "stream": True,
@@ -26,27 +34,38 @@ def test_without_parameters_the_server_chooses() -> None:
 
 
 def test_every_parameter_is_passed_on() -> None:
-    params = Params(temperature=0.0, max_tokens=7, top_p=0.5, stop=("a", "b"), seed=0)
+    job = with_params(temperature=0.0, max_tokens=7, top_p=0.5, stop=("a", "b"), seed=0)
 
-    asked = msgspec.json.decode(body(msgspec.structs.replace(REQUEST, params=params), "m", Dialect()))
+    asked = msgspec.json.decode(body(job, "m", Dialect()))
 
     wanted = {"temperature": 0.0, "max_tokens": 7, "top_p": 0.5, "stop": ["a", "b"], "seed": 0}
     assert {name: asked[name] for name in wanted} == wanted
 
 
 def test_other_dialects() -> None:
-    asked = msgspec.json.decode(
-        body(
-            msgspec.structs.replace(REQUEST, params=Params(max_tokens=7, stop="end")),
-            "m",
-            Dialect(usage=False, limit="max_completion_tokens"),
-        )
-    )
+    dialect = Dialect(usage=False, limit="max_completion_tokens", counts=True)
+
+    asked = msgspec.json.decode(body(with_params(max_tokens=7, stop="end"), "m", dialect))
 
     assert "stream_options" not in asked
     assert "max_tokens" not in asked
     assert asked["max_completion_tokens"] == 7
     assert asked["stop"] == "end"
+
+
+def test_what_stands_goes_along_as_a_partial_message_and_its_tokens_count() -> None:
+    job = with_params(max_tokens=7)._replace(text="Good mor", pieces=2, tokens=3)
+
+    asked = msgspec.json.decode(body(job, "m", Dialect(counts=True)))
+
+    assert asked["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello, 世界!"},
+        {"role": "assistant", "content": "Good mor"},
+    ]
+    assert (asked["add_generation_prompt"], asked["continue_final_message"]) == (False, True)
+    assert asked["max_tokens"] == 4
+    assert asked["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +85,11 @@ def test_other_dialects() -> None:
 def test_dialects_adapt_to_complaints(found: Complaint, dialect: Dialect) -> None:
     assert Dialect().adapted(found) == dialect
     assert dialect.adapted(found) == dialect, "each is adapted once"
+
+
+def test_a_server_that_cannot_count_with_every_chunk_is_still_asked_for_usage() -> None:
+    found = Complaint("extra fields not permitted: stream_options.continuous_usage_stats")
+    assert Dialect(counts=True).adapted(found) == Dialect()
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -235,3 +259,19 @@ def test_events_that_end_a_reply(event: bytes, error: type[ChatError]) -> None:
 )
 def test_the_first_model(data: bytes, name: str | None) -> None:
     assert first_model(data) == name
+
+
+def test_pieces_have_as_many_tokens_as_the_server_counts() -> None:
+    reply = Reply()
+    told = []
+    for text, counted in (("a", 1), ("bc", 3), ("", 5), ("d", 6), ("e", 6), ("f", None)):
+        usage = None if counted is None else {"prompt_tokens": 9, "completion_tokens": counted}
+        if reply.take(encoded(delta(text, usage=usage))):
+            told.append(reply.tokens())
+    assert told == [1, 2, 3, 1, 1]
+
+
+def test_where_it_does_not_count_a_piece_is_a_token() -> None:
+    reply = Reply()
+    told = [reply.tokens() for text in "abc" if reply.take(encoded(delta(text)))]
+    assert told == [1, 1, 1]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from tests.chaos.checker.evidence import Evidence
 from tests.chaos.checker.rules.content import canary, sha256, text
 from tests.chaos.checker.rules.endings import accepted_one_terminal, nothing_after_cancel, nothing_after_terminal
+from tests.chaos.checker.rules.errors import no_error
 from tests.chaos.checker.rules.losses import loss_is_said, loss_is_true
 from tests.chaos.checker.rules.order import contiguous, replay_equals_live, zombie_invisible
 from tests.chaos.checker.rules.plain import plain_order
@@ -18,6 +19,7 @@ RULES: dict[str, Rule] = {
     rule.__name__: rule
     for rule in (
         accepted_one_terminal,
+        no_error,
         contiguous,
         nothing_after_terminal,
         nothing_after_cancel,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from tests.chaos.checker.evidence import Evidence
+from tests.chaos.checker.record import Record
 from tests.chaos.checker.session import Reply, Session
 from tests.chaos.checker.violation import Violation
 
@@ -53,8 +54,9 @@ def _whole(evidence: Evidence) -> Iterator[tuple[Session, Reply]]:
 
 
 def canary(evidence: Evidence) -> Iterator[Violation]:
-    """No connection gets a piece of a message of another session, nor a frame for an id that was never said in its
-    own."""
+    """No connection gets a piece of a message of another session, nor an event of an attempt that belongs to another
+    one, nor a frame for an id that was never said in its own."""
+    yield from _shared_attempts(evidence)
     for session in evidence.sessions:
         for connection, event in session.arrivals:
             ask = session.asks.get(event.id)
@@ -65,3 +67,15 @@ def canary(evidence: Evidence) -> Iterator[Violation]:
             elif said is not None and said != ask.content and said in evidence.owners:
                 sentence = f"got a piece of {'/'.join(evidence.owners[said])}"
                 yield Violation("canary", f"{session.id}/{event.id}", sentence, (event.record,))
+
+
+def _shared_attempts(evidence: Evidence) -> Iterator[Violation]:
+    """By generation and nonce: what a message holds tells nothing where the same one was sent in two sessions."""
+    first: dict[tuple[int, int, str], tuple[Session, Record]] = {}
+    for session in evidence.sessions:
+        for event in session.stored:
+            generation, attempt, _, nonce = event.position
+            owner, record = first.setdefault((generation, attempt, nonce), (session, event.record))
+            if owner is not session:
+                sentence = f"got an event of an attempt that {owner.id} has, too"
+                yield Violation("canary", f"{session.id}/{event.id}", sentence, (record, event.record))

@@ -19,13 +19,19 @@ class ScriptedWire:
     def __init__(self, name: str, on_lost: Callable[[Any], None]) -> None:
         self.name = name
         self.on_lost = on_lost
+        self.open = True
         self.requests: list[tuple[str, tuple[Any, ...], Callable[[bytes], None]]] = []
 
     def request(self, method: str, args: tuple[Any, ...], answered: Callable[[bytes], None]) -> None:
         self.requests.append((method, args, answered))
 
     def close(self) -> None:
-        """Nothing to end."""
+        self.open = False
+
+    def lose(self) -> None:
+        """The broker has gone."""
+        self.open = False
+        self.on_lost(self)
 
     def batch(self) -> list[str]:
         """The methods of the batch that is under way."""
@@ -42,8 +48,10 @@ class Scripted:
 
     def __init__(self) -> None:
         self.wires: list[ScriptedWire] = []
+        self.on_open: Callable[[str], None] = lambda name: None
 
     async def open_wire(self, home: Home, name: str, on_lost: Callable[[Wire], None]) -> Any:
+        self.on_open(name)
         self.wires.append(ScriptedWire(name, on_lost))
         return self.wires[-1]
 
@@ -151,3 +159,76 @@ async def test_a_cancelled_call_does_no_harm(linked: ManagerLink, server: Script
     await asyncio.sleep(0)
     server.sender.answer((True, 8))
     assert await later == 8
+
+
+async def test_a_broker_that_goes_between_two_wires_is_linked_to_again(server: Scripted, tmp_path: Any) -> None:
+    lost: list[str] = []
+
+    def lose_the_first_sender(name: str) -> None:
+        if name == "peer/1/waits":
+            lost.append(name)
+            server.sender.lose()
+
+    server.on_open = lose_the_first_sender
+    manager_link = ManagerLink(Home(tmp_path), "peer")
+    manager_link.start()
+    call = manager_link.call("bury", "w")
+    await _until(lambda: bool(lost and server.sender.name == "peer/2/calls" and server.sender.requests))
+    server.sender.answer((True, 3))
+    assert await call == 3
+    server.poller.lose()
+    await manager_link.close("leave_gateway", "peer")
+
+
+async def test_a_broker_that_refuses_the_second_wire_is_tried_again(server: Scripted, tmp_path: Any) -> None:
+    def refuse_once(name: str) -> None:
+        if name == "peer/1/waits":
+            server.sender.lose()
+            raise ConnectionRefusedError
+
+    server.on_open = refuse_once
+    manager_link = ManagerLink(Home(tmp_path), "peer")
+    manager_link.start()
+    await _until(lambda: len(server.wires) >= 3)
+    server.poller.lose()
+    await manager_link.close("leave_gateway", "peer")
+
+
+async def test_a_link_that_is_closing_does_not_come_back(linked: ManagerLink, server: Scripted) -> None:
+    closing = asyncio.create_task(linked.close("leave_gateway", "peer"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    server.sender.lose()
+    await closing
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_link_that_is_lost_between_two_goodbyes_ends_in_peace(server: Scripted, tmp_path: Any) -> None:
+    manager_link = ManagerLink(Home(tmp_path), "peer")
+    await manager_link.connect()
+    closing = asyncio.create_task(manager_link.close("leave_gateway", "peer"))
+    await _until(lambda: bool(server.sender.requests))
+    server.sender.answer((True, None))
+    await _until(lambda: bool(server.sender.requests))
+    server.sender.lose()
+    await closing
+
+
+async def test_a_link_that_is_lost_at_once_does_not_end_who_waits_for_it(server: Scripted, tmp_path: Any) -> None:
+    manager_link = ManagerLink(Home(tmp_path), "peer")
+    waiting = asyncio.create_task(manager_link.drain("peer"))
+    await asyncio.sleep(0)
+    await manager_link.connect()
+    server.poller.lose()
+    await _until(lambda: server.poller.name == "peer/2/waits" and bool(server.poller.requests))
+    [(_, _, answered)] = server.poller.requests
+    answered(calls.encode(("epoch", True, [], [])))
+    assert (await waiting).lost is True
+    server.poller.lose()
+    await manager_link.close("leave_gateway", "peer")
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -265,7 +265,7 @@ class Model:
         reply.text = ("" if item.flags & Flag.RESTART else reply.text) + "".join(pieces)
         reply.visible = True
         if item.tally.pieces > reply.furthest:
-            reply.furthest, reply.fruitless = item.tally.pieces, 0
+            reply.furthest, reply.fruitful_attempt, reply.fruitless = item.tally.pieces, reply.attempt, 0
         for gateway in self.followers(chat):
             gateway.pending.append(stored)
             if sum(len(item.events) for item in gateway.pending) > self.limits.undrained_bytes:
@@ -290,7 +290,7 @@ class Model:
             self.owe(reply, "cancelled")
             return
         reply.crashes += blame
-        reply.fruitless += blame
+        reply.fruitless += blame and reply.fruitful_attempt != reply.attempt
         reply.again, reply.waits_since = True, self.clock.now()
         if reply.fruitless >= 3 or reply.crashes >= self.limits.max_attempts:
             self.owe(reply, "worker_lost")

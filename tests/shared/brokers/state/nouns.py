@@ -23,6 +23,7 @@ class Reply:
     text: str = ""
     visible: bool = False
     furthest: int = 0
+    fruitful_attempt: int = 0
     fruitless: int = 0
     crashes: int = 0
     again: bool = False

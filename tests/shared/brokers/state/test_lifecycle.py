@@ -1,5 +1,7 @@
 """Who may write, what fits, and what becomes of a lease: the corners that the model reaches too seldom."""
 
+from collections.abc import Callable
+
 import pytest
 
 from shared.brokers.state import Limits
@@ -194,13 +196,86 @@ def test_only_a_piece_beyond_the_furthest_clears_the_suspicion() -> None:
     desk.submit()
     desk.state.append([item(desk.lease(), 0, "a", "b")])
     crash(desk)
-    desk.state.append([item(desk.lease(), 0, "a", "b", pieces=2)])  # a restart that got no further
-    crash(desk)
+    for _ in range(2):
+        assert desk.state.stats().suspects == 0
+        desk.state.append([item(desk.lease(), 0, "a", "b", pieces=2)])  # a restart that got no further
+        crash(desk)
     assert desk.state.stats().suspects == 1
     desk.state.append([item(desk.lease("alone"), 0, "a", "b", "c", pieces=3)])
     crash(desk, "alone")
     assert desk.state.stats().suspects == 0
-    assert desk.lease().attempt == 4
+    assert desk.lease().attempt == 5
+
+
+def test_who_has_got_on_is_no_suspect_because_its_neighbour_kills_twice() -> None:
+    """A poison message takes its process along at once, and again before the others can say anything."""
+    desk = Desk()
+    for session in ("calm", "poison"):
+        desk.submit(session)
+    calm, _ = desk.poll(free=2).leases
+    desk.state.append([item(calm, 0, "a")])
+    for _ in range(2):
+        assert desk.state.stats().suspects == 0
+        crash(desk)
+        again = desk.poll(free=2).leases
+    assert [lease.session for lease in again] == ["calm"]
+    assert [lease.session for lease in desk.poll("alone").leases] == ["poison"]
+
+
+def expire(desk: Desk, worker: str) -> None:
+    """It is not heard of any more, and nobody reports its death."""
+    desk.pass_time(desk.limits.lease)
+
+
+@pytest.mark.parametrize("end_of", [crash, expire])
+def test_crashes_and_expiries_alike_end_it_at_the_third_in_a_row(end_of: Callable[[Desk, str], None]) -> None:
+    desk = Desk()
+    desk.submit()
+    for worker in ("w", "w2", "alone"):
+        desk.lease(worker)
+        assert not desk.items()
+        end_of(desk, worker)
+    failed = end(desk)
+    assert isinstance(failed, Failed)
+    assert failed.code == "worker_lost"
+
+
+def drain(desk: Desk) -> None:
+    """A worker hands it back."""
+    desk.state.release([desk.lease().number])
+
+
+def leave(desk: Desk) -> None:
+    """A worker says goodbye with it in hand."""
+    desk.lease("w2")
+    desk.state.leave_worker("w2")
+    desk.seen["w2"] = 0
+
+
+def miss(desk: Desk) -> None:
+    """The answer that leased it never arrived: the next poll has not seen it."""
+    desk.lease("w2")
+    desk.seen["w2"] -= 1
+    desk.poll("w2", free=0)
+
+
+@pytest.mark.parametrize("handing_back", [drain, leave, miss])
+def test_what_is_handed_back_is_no_attempt_and_clears_no_suspicion(handing_back: Callable[[Desk], None]) -> None:
+    desk = Desk(Limits(max_attempts=3))
+    desk.submit()
+    for _ in range(5):
+        handing_back(desk)
+    desk.lease()
+    crash(desk)
+    for _ in range(5):
+        handing_back(desk)
+    assert desk.state.stats().suspects == 0
+    assert not desk.items()
+    desk.lease()
+    crash(desk)
+    assert desk.state.stats().suspects == 1
+    desk.state.release([desk.lease("alone").number])
+    assert desk.state.stats().suspects == 1
 
 
 def test_attempts_in_all_are_limited() -> None:

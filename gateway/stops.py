@@ -1,0 +1,82 @@
+"""Cancels on their way to the broker: one without an answer is sent again until it has one, be its sender here or not.
+
+What somebody wants stopped must not run on because a message was lost, or because nobody waited for the answer.
+"""
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from gateway.answers import then
+from shared.broker import GatewayBroker
+from shared.errors import BrokerUnavailable, ChatError, SessionNotFound, UnknownId
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+    from gateway.live import LiveSession
+
+AGAIN = 0.5  # seconds between an answer that did not come, for which the link has waited long, and the next try
+STILL_TRYING = "The message queue cannot be reached; the reply is stopped as soon as it can be."
+
+
+class Stop(NamedTuple):
+    """What is to be stopped. `waiting`: the message is in our line, so that the broker may not have seen it."""
+
+    session: str
+    id: str
+    waiting: bool
+
+
+class Stops:
+    """Those under way."""
+
+    def __init__(self, broker: GatewayBroker) -> None:
+        self._broker = broker
+        self._kept: dict[Stop, asyncio.TimerHandle | None] = {}  # those that are sent until they have an answer
+
+    def send(self, connection: "Connection", session: "LiveSession", id: str) -> None:
+        """Cancel a reply of the connection's session, wherever it is. Only one that we know of is worth repeating."""
+        stop = Stop(session.id, id, session.line.holds(id))
+        if stop.waiting or id in session.open:
+            self._kept.setdefault(stop, None)
+        self._try(stop, connection)
+
+    def forget(self) -> None:
+        """Repeat none of them: the broker has lost its memory, or we end."""
+        for timer in self._kept.values():
+            if timer is not None:
+                timer.cancel()
+        self._kept.clear()
+
+    def _try(self, stop: Stop, connection: "Connection | None") -> None:
+        answer = self._broker.cancel(stop.session, stop.id)
+        then(answer, partial(self._answered, stop, connection), partial(self._failed, stop, connection))
+
+    def _answered(self, stop: Stop, connection: "Connection | None", seen: bool) -> None:
+        self._end(stop)
+        if connection is not None and not seen and not stop.waiting:  # else the broker remembers it for the submit
+            _refuse(connection, stop.id, UnknownId())
+
+    def _failed(self, stop: Stop, connection: "Connection | None", error: ChatError) -> None:
+        """Whoever sent it is told once."""
+        if isinstance(error, BrokerUnavailable) and stop in self._kept:
+            error = BrokerUnavailable(STILL_TRYING)
+            if self._kept[stop] is None:
+                self._kept[stop] = asyncio.get_running_loop().call_later(AGAIN, self._again, stop)
+        else:
+            self._end(stop)
+        if connection is not None:
+            _refuse(connection, stop.id, UnknownId() if isinstance(error, SessionNotFound) else error)
+
+    def _again(self, stop: Stop) -> None:
+        self._kept[stop] = None
+        self._try(stop, None)
+
+    def _end(self, stop: Stop) -> None:
+        timer = self._kept.pop(stop, None)
+        if timer is not None:
+            timer.cancel()
+
+
+def _refuse(connection: "Connection", id: str, error: ChatError) -> None:
+    connection.outbox.put(connection.dialect.refused(id, error))

@@ -1,0 +1,149 @@
+"""Services that are broken on purpose, each in one way: what the simulation must notice, and by which promise."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import NamedTuple
+from unittest.mock import patch
+
+from gateway.hub import Hub
+from gateway.live import LiveSession
+from gateway.outbox import Outbox
+from shared.brokers.state.lifecycle import Lifecycle
+from shared.brokers.state.reply import Reply
+from shared.brokers.state.seat import Held
+from shared.brokers.state.subscriber import Subscriber
+from shared.messages import Item, Refusal
+
+SOMETIMES = 5  # what is done wrong every so many times
+
+right_append, right_free = Lifecycle.append, Lifecycle.free
+right_offer, right_write, right_deliver = Subscriber.offer, Outbox.write, Hub._deliver
+
+
+class Mutant(NamedTuple):
+    """`promises`: one of these must be said to be broken within so many `seeds`."""
+
+    name: str
+    breaking: Callable[[], Iterator[None]]
+    promises: set[str]
+    seeds: int
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """For as long as this lasts."""
+        yield from self.breaking()
+
+
+def no_fence() -> Iterator[None]:
+    """G3: whoever had a lease once may write as if he still had it."""
+
+    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
+        refusal = right_append(self, reply, item, place)
+        if refusal is None or refusal.reason != "fenced":
+            return refusal
+        self._file(reply, item)
+        return None
+
+    with patch.object(Lifecycle, "append", append):
+        yield
+
+
+def dropped_and_not_healed() -> Iterator[None]:
+    """G8: an item is missing in a batch, and nobody looks at the numbers."""
+    numbers = count(1)
+
+    def offer(self: Subscriber, item: Item) -> None:
+        if next(numbers) % SOMETIMES:
+            right_offer(self, item)
+
+    def take_any(self: Outbox, item: Item) -> bool:
+        if item.index >= self.next_index and self.live:
+            self.write(item)
+        return True
+
+    with (
+        patch.object(Subscriber, "offer", offer),
+        patch.object(Outbox, "offer", take_any),
+        patch.object(Hub, "_close_gaps", lambda self, session: None),
+    ):
+        yield
+
+
+def stored_twice() -> Iterator[None]:
+    """G3: an append whose answer was lost is stored again when it is repeated."""
+
+    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
+        if reply.held is not None and item.nonce == reply.nonce and reply.holds(item.first, item.count):
+            self._file(reply, item)
+        return right_append(self, reply, item, place)
+
+    with patch.object(Lifecycle, "append", append):
+        yield
+
+
+def crossed() -> Iterator[None]:
+    """Rule 3: now and then an item reaches the readers of another session, too."""
+    numbers = count(1)
+
+    def deliver(self: Hub, session: LiveSession, item: Item, now: float) -> None:
+        right_deliver(self, session, item, now)
+        others = [other for other in self._sessions.values() if other is not session and other.connections]
+        if others and next(numbers) % SOMETIMES == 0:
+            others[0].connections[0].outbox.write(item)
+
+    with patch.object(Hub, "_deliver", deliver):
+        yield
+
+
+def lost_terminal() -> Iterator[None]:
+    """Rule 1: now and then the end of a reply is not shown."""
+    numbers = count(1)
+
+    def write(self: Outbox, item: Item) -> None:
+        if item.terminal and next(numbers) % SOMETIMES == 0:
+            self.next_index = item.index + 1
+        else:
+            right_write(self, item)
+
+    with patch.object(Outbox, "write", write):
+        yield
+
+
+def nobody_takes_over() -> Iterator[None]:
+    """G1: what a worker took with it into its grave stays there."""
+
+    def free(self: Lifecycle, held: Held, *, blame: bool, told: bool = False) -> None:
+        if blame and held.reply.cancel_at is None:
+            self._settle(held)
+        else:
+            right_free(self, held, blame=blame, told=told)
+
+    with patch.object(Lifecycle, "free", free):
+        yield
+
+
+def silent_about_a_new_epoch() -> Iterator[None]:
+    """G9: the hub forgets what the broker has forgotten, and says nothing."""
+
+    def see_epoch(self: Hub, epoch: str) -> None:
+        known, self._epoch = self._epoch, epoch
+        if known and known != epoch:
+            for session in self._sessions.values():
+                session.forget()
+                for connection in session.connections:
+                    connection.outbox.begin(None, 0)
+
+    with patch.object(Hub, "_see_epoch", see_epoch):
+        yield
+
+
+MUTANTS = [
+    Mutant("fencing switched off", no_fence, {"text", "hash", "gap", "twice"}, 150),
+    Mutant("a dropped item that is not healed", dropped_and_not_healed, {"gap"}, 10),
+    Mutant("a doubled append", stored_twice, {"twice"}, 150),
+    Mutant("a crossed session", crossed, {"crossed"}, 10),
+    Mutant("a lost terminal", lost_terminal, {"hang", "gap"}, 20),
+    Mutant("a reply that dies with its worker", nobody_takes_over, {"hang"}, 20),
+    Mutant("a hub that does not tell a new epoch", silent_about_a_new_epoch, {"hang"}, 50),
+]
