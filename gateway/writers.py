@@ -6,6 +6,7 @@ from collections.abc import Callable
 from starlette.types import Send
 
 from gateway.frames import text_frame
+from gateway.outbox import ROOM
 from gateway.uvicorn_ws import ChatProtocol
 
 
@@ -16,6 +17,7 @@ class DirectWriter:
 
     def __init__(self, protocol: ChatProtocol) -> None:
         self._protocol = protocol
+        protocol.limit(ROOM)
 
     @property
     def on_drained(self) -> Callable[[], None] | None:

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from asyncio import CancelledError
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ def _play(options: Options, logs: Path, records: Path) -> bool:
         figures = run(options, scenario, logs, records)
     except (NotStarted, Stuck, OSError) as error:
         sys.stdout.write(f"FAILED: the run could not be carried through: {error}\n")
+        return False
+    except (KeyboardInterrupt, CancelledError):
+        sys.stdout.write("FAILED: the run was broken off\n")
         return False
     planned = Counter(stroke.name for stroke in mixed.plan_of(options)) if options.scenario is None else {}
     verdict = judge(records)

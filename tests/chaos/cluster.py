@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -114,7 +115,9 @@ class Cluster:
         self.gateways: list[Node] = []
         self.workers: list[Node] = []
         self.ports: dict[str, int] = {}
-        self._engines: dict[int, str] = {}
+        self._engines: dict[int, str] = {}  # the living ones and their workers, at the last look
+        self._known: dict[int, str] = {}  # all that there ever were
+        self._looking = threading.Lock()
 
     async def start(self, gateways: int, workers: int, worker_settings: Mapping[str, str] | None = None) -> None:
         """All of them, the broker by hand so that it outlives the gateways. Raises NotStarted."""
@@ -163,18 +166,20 @@ class Cluster:
                 continue
         return 0
 
-    def engines_of(self, node: Node) -> set[int]:
-        """The engine processes that a worker had at the last look."""
-        return {pid for pid, name in self._engines.items() if name == node.name}
+    def worker_of(self, pid: int) -> str:
+        """The name of the worker that an engine process belongs to, or belonged to; empty where nobody knows it."""
+        return self._known.get(pid, "")
 
     def look(self) -> None:
-        """Record which engine processes have come and gone since the last look."""
-        living = {engine.pid: worker.name for worker in self.workers for engine in worker.engines()}
-        for pid in living.keys() - self._engines.keys():
-            self.journal.write("process", role="engine", name=living[pid], pid=pid, state="started")
-        for pid in self._engines.keys() - living.keys():
-            self.journal.write("process", role="engine", name=self._engines[pid], pid=pid, state="gone")
-        self._engines = living
+        """Record which engine processes have come and gone since the last look. May be called in any thread."""
+        with self._looking:
+            living = {engine.pid: worker.name for worker in self.workers for engine in worker.engines()}
+            for pid in living.keys() - self._engines.keys():
+                self.journal.write("process", role="engine", name=living[pid], pid=pid, state="started")
+            for pid in self._engines.keys() - living.keys():
+                self.journal.write("process", role="engine", name=self._engines[pid], pid=pid, state="gone")
+            self._engines = living
+            self._known |= living
 
     def tell(self, node: Node, state: str) -> None:
         """Record what became of a node."""

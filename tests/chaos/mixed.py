@@ -32,8 +32,7 @@ async def play(stage: Stage, options: Options, size: int) -> Sequence[Figure]:
         stage.admit([client])
         if position % 10 == 9:
             await asyncio.sleep(RAMP * 10 / len(clients))
-    lanes = sorted({FAULTS[stroke.name].sort.lane for stroke in plan})
-    await asyncio.gather(*(_run_lane(stage, [s for s in plan if _lane(s) == lane], began) for lane in lanes))
+    await _run_lanes(stage, plan, began)
     await asyncio.sleep(max(0.0, began + options.seconds - time.monotonic()))
     return []
 
@@ -46,6 +45,18 @@ def announce(plan: Sequence[Stroke]) -> str:
     if missing:
         lines.append(f"Not planned, for want of time: {', '.join(missing)}.")
     return "\n".join(lines)
+
+
+async def _run_lanes(stage: Stage, plan: Sequence[Stroke], began: float) -> None:
+    """Beside each other. Where one fails none goes on, and starts processes behind the end."""
+    lanes = sorted({_lane(stroke) for stroke in plan})
+    runs = [asyncio.ensure_future(_run_lane(stage, [s for s in plan if _lane(s) == lane], began)) for lane in lanes]
+    try:
+        await asyncio.gather(*runs)
+    finally:
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
 
 
 def _lane(stroke: Stroke) -> str:

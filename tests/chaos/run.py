@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,11 @@ RETENTION = 900.0  # seconds, the service's own default
 
 
 async def perform(options: Options, scenario: Scenario, directory: Path, records: Path) -> Sequence[Figure]:
-    """Raises cluster.NotStarted, stage.Stuck and OSError where the run could not be carried through."""
+    """Raises cluster.NotStarted, stage.Stuck and OSError where the run could not be carried through, CancelledError
+    where SIGTERM ended it."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     stage = Stage(directory, records, scenario.settings, options.seed)
     stage.journal.write(
         "run",

@@ -48,7 +48,7 @@ class CrashPoint(Fault):
         if pid is None:
             wish.unlink(missing_ok=True)
             raise NotRun(f"no engine process came to the point {self.point} within {WAIT:.0f} s")
-        name = next((node.name for node in stage.cluster.workers if pid in stage.cluster.engines_of(node)), "")
+        name = stage.cluster.worker_of(pid)
         occasion.begun("engine", name, [pid])
         stage.journal.write("process", role="engine", name=name, pid=pid, state="killed")
 

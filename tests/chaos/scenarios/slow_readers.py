@@ -16,12 +16,12 @@ from tests.chaos.options import Options
 from tests.chaos.scenarios.scenario import Scenario, exactly, least, most
 from tests.chaos.stage import Stage
 
-CHUNKS = 100
+CHUNKS = 150
 INTERVAL = 0.2  # seconds
-PADDING = 20_000  # bytes of each piece for those that never read: 2 MB in all, more than buffers on the way hold
+PADDING = 8_000  # bytes of each piece for those that never read: 1.2 MB in all, more than buffers on the way hold
 MEMORY = 5_000_000  # bytes, of all gateways together
 SLOWER = 1.1
-LEFT = 0.3  # of a reply may lie in buffers on the way to a client that does not read
+LEFT = 0.5  # of a reply may lie in buffers on the way to a client that does not read
 SETTINGS = {"LLM_CHAT_ECHO_CHUNKS": str(CHUNKS), "LLM_CHAT_ECHO_INTERVAL": str(INTERVAL)}
 
 

@@ -11,6 +11,7 @@ DESCRIPTORS = 3  # that a process may hold more than before the load: what it op
 THREADS = 1
 MEMORY = 50_000_000  # bytes that a process may have grown by
 KEPT = 20_000  # bytes besides, per generation: replies are kept for a while
+COPIES = 2  # of the replies' texts besides
 
 
 def load(evidence: Evidence) -> Iterator[Violation]:
@@ -51,7 +52,9 @@ def quiet_is_empty(evidence: Evidence) -> Iterator[Violation]:
         if record["stats"][name] != 0:
             yield Violation("quiet_is_empty", "broker", f"{name}: {record['stats'][name]}", (record,))
     generations = sum(len(session.replies) for session in evidence.sessions)
-    yield from _grown(record, {"fds": DESCRIPTORS, "threads": THREADS, "rss": MEMORY + KEPT * generations})
+    texts = sum(len(reply.text) for session in evidence.sessions for reply in session.replies.values())
+    memory = MEMORY + KEPT * generations + COPIES * texts
+    yield from _grown(record, {"fds": DESCRIPTORS, "threads": THREADS, "rss": memory})
 
 
 def _grown(record: Record, bounds: dict[str, int]) -> Iterator[Violation]:
