@@ -1,11 +1,17 @@
 """What a fault is, and how the record of it is kept."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tests.chaos.cluster import Node
 from tests.chaos.plan import Sort, Stroke
 from tests.chaos.stage import Stage
+
+AT_WORK = 5.0  # seconds
+BEGINNING = 65_536  # bytes of its record in which an engine process that has begun something says so
+LOOK = 0.1  # seconds
 
 
 class NotRun(Exception):
@@ -70,3 +76,14 @@ class Fault:
 def pick(nodes: Sequence[Node], stroke: Stroke) -> Node:
     """The victim among nodes that the plan means."""
     return nodes[stroke.victim % len(nodes)]
+
+
+async def at_work(stage: Stage, worker: Node) -> None:
+    """Wait until an engine process of the worker has begun a reply: one that was started a moment ago has nothing to
+    lose. After AT_WORK go on all the same: the checker will say that nothing was hit."""
+    deadline = time.monotonic() + AT_WORK
+    while time.monotonic() < deadline:
+        paths = [stage.records / f"worker-{engine.pid}.jsonl" for engine in worker.engines()]
+        if any(path.exists() and b'"begun"' in path.read_bytes()[:BEGINNING] for path in paths):
+            return
+        await asyncio.sleep(LOOK)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from tests.chaos.faults.base import Fault, NotRun, Occasion, pick
+from tests.chaos.faults.base import Fault, NotRun, Occasion, at_work, pick
 from tests.chaos.plan import Sort
 from tests.chaos.stage import Stage
 
@@ -25,6 +25,7 @@ class EngineKill(Fault):
     async def cause(self, stage: Stage, occasion: Occasion) -> None:
         """See Fault."""
         worker = pick(stage.cluster.workers, occasion.stroke)
+        await at_work(stage, worker)
         engines = worker.engines()
         if not engines:
             raise NotRun(f"{worker.name} has no engine process")

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from tests.chaos.faults.base import Fault, Occasion, pick
+from tests.chaos.faults.base import Fault, Occasion, at_work, pick
 from tests.chaos.plan import Sort
 from tests.chaos.stage import Stage
 
@@ -22,6 +22,7 @@ class WorkerKill(Fault):
         """See Fault."""
         worker = pick(stage.cluster.workers, occasion.stroke)
         async with worker.busy:
+            await at_work(stage, worker)
             occasion.struck(worker, worker.signal_all(signal.SIGKILL, "killed"))
             await worker.ended()
             await worker.restart()
@@ -37,6 +38,7 @@ class WorkerFreeze(Fault):
         """See Fault."""
         worker = pick(stage.cluster.workers, occasion.stroke)
         async with worker.busy:
+            await at_work(stage, worker)
             try:
                 occasion.struck(worker, worker.signal_all(signal.SIGSTOP, "stopped"))
                 await asyncio.sleep(LEASE + OVER)
