@@ -235,3 +235,13 @@ def test_a_process_that_killed_itself_as_it_was_told_is_a_hit(story: Story) -> N
     story.add("worker-31", "crashed", point="claimed", **ATTEMPT)
     story.fault("fault", "engine", pids=[31])
     assert story.broken() == set()
+
+
+@pytest.mark.parametrize("later", [-0.5, 5.0])
+def test_a_process_that_killed_itself_at_another_time_is_none(story: Story, later: float) -> None:
+    """Half a second behind the fault, and long before it."""
+    story.chat()
+    story.add("worker-31", "crashed", point="claimed", **ATTEMPT)
+    story.t += later
+    story.fault("fault", "engine", pids=[31])
+    assert story.broken() == {"fault_hit"}

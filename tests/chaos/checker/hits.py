@@ -13,6 +13,9 @@ from tests.chaos.checker.session import Reply, Session
 ON_ITS_WAY = 0.5  # seconds that an event may take from a worker to a client
 
 
+JUST = 1.0  # seconds from a process's end at a crash point to the record of that fault, at most
+
+
 class Hits(NamedTuple):
     """Of all faults of one name. `gaps`: for each reply that was hit in mid-stream, the longest silence in seconds that
     its client saw from the fault on, counted from the last event before it."""
@@ -65,8 +68,9 @@ class Ways:
         ]
 
     def crashes(self, fault: Record) -> int:
-        """How many of the victims killed themselves at a crash point."""
-        return sum(str(pid) in self._crashed for pid in _pids(fault))
+        """How many of the victims had just killed themselves at a crash point."""
+        ends = [self._crashed[pid] for pid in _pids(fault) if pid in self._crashed]
+        return sum(fault.t - JUST <= t <= fault.t for t in ends)
 
     def _struck(self, session: Session, reply: Reply, fault: Record) -> bool:
         role, pids = fault["victim"]["role"], _pids(fault)
@@ -80,8 +84,8 @@ class Ways:
         return bool(role == "broker")
 
     @cached_property
-    def _crashed(self) -> set[str]:
-        return {record.name for record in self._evidence.seen_by("worker", "crashed")}
+    def _crashed(self) -> dict[int, float]:
+        return {int(record.name): record.t for record in self._evidence.seen_by("worker", "crashed")}
 
     @cached_property
     def _leases(self) -> dict[tuple[str, int], list[tuple[float, int]]]:
