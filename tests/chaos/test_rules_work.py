@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.checker.rules.run import DESCRIPTORS, KEPT, MEMORY, THREADS
+from tests.chaos.checker.rules.run import COPIES, DESCRIPTORS, KEPT, MEMORY, THREADS
 from tests.chaos.story import IDLE, NONCE, PROCESS, Story, cursor, pieces_of
 
 TEXT = pieces_of("a/m1")
@@ -109,7 +109,7 @@ def test_work_that_is_left(story: Story, name: str) -> None:
     assert story.broken() == {"quiet_is_empty"}
 
 
-BOUNDS = {"fds": DESCRIPTORS, "threads": THREADS, "rss": MEMORY + KEPT}
+BOUNDS = {"fds": DESCRIPTORS, "threads": THREADS, "rss": MEMORY + KEPT + COPIES * len("".join(TEXT))}
 
 
 @pytest.mark.parametrize(("name", "bound"), BOUNDS.items())
