@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
 ARGS ?=
 
-.PHONY: help run test test-slow check clean
+.PHONY: help run test test-slow chaos check clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -22,6 +22,9 @@ test: $(VENV)/.installed-dev ## run the tests; ARGS="-k word" hands options to p
 
 test-slow: $(VENV)/.installed-dev ## run the tests that take long
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+chaos: $(VENV)/.installed-dev ## break the service under load by a plan and judge it; ARGS="--seconds 60 --seed 1"
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 check: $(VENV)/.installed-dev ## format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .

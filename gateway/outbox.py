@@ -11,8 +11,9 @@ from typing import Protocol
 from gateway.dialect import Dialect
 from shared.messages import Cursor, Item
 
-# Bytes that the socket may leave unsent: asyncio's high-water mark, so that `on_drained` is sure to follow.
-ROOM = 64 << 10
+# Bytes that the socket may leave unsent. A writer has the same number as its high-water mark, so that `on_drained` is
+# sure to follow. 100 readers that do not read are to cost less than 5 MB, with a piece or a page each on top.
+ROOM = 16 << 10
 
 
 class Writer(Protocol):

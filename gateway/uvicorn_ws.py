@@ -33,6 +33,10 @@ class Writer(Protocol):
         """Bytes that the kernel has not taken yet."""
         ...
 
+    def limit(self, room: int) -> None:
+        """Set the transport's high mark, in bytes."""
+        ...
+
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; `receive` then gives `websocket.disconnect`. Nothing where it has begun."""
         ...
@@ -64,6 +68,10 @@ class ChatProtocol(WebSocketsSansIOProtocol):
     def buffered(self) -> int:
         """See Writer."""
         return self.transport.get_write_buffer_size()
+
+    def limit(self, room: int) -> None:
+        """See Writer."""
+        self.transport.set_write_buffer_limits(room)
 
     def close(self, code: int, reason: str = "") -> None:
         """See Writer. What the stock class does for `websocket.close`, but it needs no task and ends for certain."""

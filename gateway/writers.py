@@ -6,6 +6,7 @@ from collections.abc import Callable
 from starlette.types import Send
 
 from gateway.frames import text_frame
+from gateway.outbox import ROOM
 from gateway.uvicorn_ws import ChatProtocol
 
 
@@ -18,6 +19,7 @@ class DirectWriter:
         self._protocol = protocol
         self._write = protocol.write
         self.buffered = protocol.buffered  # see gateway.outbox.Writer
+        protocol.limit(ROOM)
 
     @property
     def on_drained(self) -> Callable[[], None] | None:

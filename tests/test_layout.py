@@ -164,3 +164,38 @@ def test_a_bad_import_is_found(module: str, source: str, problem: str) -> None:
 )
 def test_a_good_import_passes(module: str, source: str) -> None:
     assert problems({**OTHERS, module: source}) == []
+
+
+CHECKER = ROOT / "tests" / "chaos" / "checker"
+
+
+def foreign(source: str) -> list[str]:
+    """What a module of the chaos checker imports of ours from outside the checker: it shares no code with what it
+    judges, nor with what ran it."""
+    names = {found.name for found in imports("checker", {"checker": source})}
+    ours = {name for name in names if name.split(".")[0] in (*PACKAGES, "tests", "")}
+    return sorted(name for name in ours if not f"{name}.".startswith("tests.chaos.checker."))
+
+
+@pytest.mark.parametrize("path", sorted(CHECKER.rglob("*.py")), ids=lambda path: str(path.relative_to(CHECKER)))
+def test_the_checker_judges_alone(path: Path) -> None:
+    assert foreign(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from shared.messages import Cursor",
+        "import worker.run",
+        "def late():\n    from gateway import hub",
+        "from tests.chaos.records import Journal",
+        "from tests.chaos import checker_of_others",
+        "from . import record",
+    ],
+)
+def test_a_checker_that_borrows_is_found(source: str) -> None:
+    assert foreign(source)
+
+
+def test_a_checker_may_use_itself_and_the_standard_library() -> None:
+    assert foreign("import json\nfrom tests.chaos.checker.record import Record") == []

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from shared.brokers.sides import GatewaySide, WorkerSide
 from shared.brokers.state import BrokerState, Limits
-from shared.brokers.state.machine import IDLE_TICK
 from shared.clock import Clock
 from shared.errors import ChatError
 from shared.messages import Batch, Polled
@@ -65,7 +64,7 @@ class MemoryBroker:
     def _tick(self) -> None:
         self.state.tick()
         self._nudge()
-        delay = self._limits.tick if self.state.active else min(IDLE_TICK, self._limits.tick * 10)
+        delay = self._limits.tick if self.state.active else self._limits.idle_tick
         self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _nudge(self) -> None:

@@ -194,6 +194,16 @@ async def test_a_client_that_reads_again_is_announced_once() -> None:
         await reading
 
 
+async def test_the_mark_above_which_a_client_counts_as_slow_can_be_set() -> None:
+    app = Endpoint()
+    async with serving(app) as served, raw_client(served.port):
+        writer = await app.opened.get()
+        writer.limit(12_345)
+        assert writer.transport.get_write_buffer_limits()[1] == 12_345
+        writer.abort()
+        await app.disconnects.get()
+
+
 async def test_the_connection_lets_go_of_its_listener_when_it_is_lost() -> None:
     app = Endpoint()
     async with serving(app) as served:

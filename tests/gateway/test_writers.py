@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.frames import text_frame
+from gateway.outbox import ROOM
 from gateway.uvicorn_ws import ChatProtocol
 from gateway.writers import AsgiWriter, DirectWriter
 from tests.gateway.chatting import turns
@@ -19,6 +20,7 @@ class FakeProtocol:
         self.written: list[bytes] = []
         self.closed: list[tuple[int, str]] = []
         self.writable = asyncio.Event()
+        self.room = 0
 
     def write(self, frames: bytes) -> bool:
         self.written.append(frames)
@@ -26,6 +28,9 @@ class FakeProtocol:
 
     def buffered(self) -> int:
         return 42
+
+    def limit(self, room: int) -> None:
+        self.room = room
 
     def close(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
@@ -45,6 +50,11 @@ async def test_direct_frames_go_out_in_one_write(payloads: list[bytes]) -> None:
     writer, protocol = direct()
     writer.send(payloads)
     assert protocol.written == [b"".join(map(text_frame, payloads))]
+
+
+async def test_an_outbox_without_room_is_told_when_there_is_some() -> None:
+    _, protocol = direct()
+    assert protocol.room == ROOM
 
 
 async def test_direct_callbacks_are_the_protocols() -> None:

@@ -56,8 +56,7 @@ class Process:
 
     def children(self) -> list[psutil.Process]:
         """Those of the same tier: the broker that a gateway started is not one of them."""
-        found = psutil.Process(self.pid).children()
-        return [child for child in found if "shared.brokers.manager" not in child.cmdline()]
+        return [child for child in psutil.Process(self.pid).children() if _is_of_the_tier(child)]
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal."""
@@ -87,6 +86,13 @@ class Process:
     def text(self) -> str:
         """All that it printed."""
         return self.log.read_text(errors="replace")
+
+
+def _is_of_the_tier(child: psutil.Process) -> bool:
+    try:
+        return "shared.brokers.manager" not in child.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
 
 
 class Service:
@@ -140,8 +146,8 @@ class Service:
             process.end()
         broker = self.broker_process()
         if broker is not None:
-            broker.kill()
-            broker.wait(STOP_SECONDS)
+            broker.kill()  # which nobody here can wait for: it is not our child
+            until(lambda: self.broker_process() is None, STOP_SECONDS, "the end of the broker")
 
     def _start(self, module: str, settings: Mapping[str, str], *arguments: str) -> Process:
         log = self.directory / f"{module}-{len(self.processes)}.log"

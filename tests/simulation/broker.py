@@ -7,7 +7,6 @@ from typing import Any
 from shared.brokers.manager import calls
 from shared.brokers.manager.server import DRAIN_WAIT
 from shared.brokers.state import BrokerState, Limits
-from shared.brokers.state.machine import IDLE_TICK
 from shared.clock import Clock
 from shared.messages import Batch, Polled
 from tests.simulation.loop import Lane, Process, SimLoop
@@ -50,7 +49,7 @@ class BrokerProcess:
     def _tick(self) -> None:
         self.state.tick()
         self.nudge()
-        self.loop.call_later(self.limits.tick if self.state.active else IDLE_TICK, self._tick)
+        self.loop.call_later(self.limits.tick if self.state.active else self.limits.idle_tick, self._tick)
 
 
 class Waiting:

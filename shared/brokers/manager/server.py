@@ -16,7 +16,6 @@ from shared import garbage
 from shared.brokers.manager import calls
 from shared.brokers.manager.home import Home
 from shared.brokers.state import BrokerState, Limits
-from shared.brokers.state.machine import IDLE_TICK
 from shared.clock import SystemClock
 
 T = TypeVar("T")
@@ -72,7 +71,7 @@ class Service:
         with self._lock:
             self.state.tick()
             self._nudge()
-            return self.limits.tick if self.state.active else IDLE_TICK
+            return self.limits.tick if self.state.active else self.limits.idle_tick
 
     def _wait(self, name: str, collect: Callable[[bool], T | None], seconds: float) -> T:
         deadline = time.monotonic() + seconds

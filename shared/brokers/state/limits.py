@@ -24,3 +24,9 @@ class Limits(NamedTuple):
     def tick(self) -> float:
         """How often `BrokerState.tick` is to be called while anything is under way."""
         return min(0.25, self.lease / 12)
+
+    @property
+    def idle_tick(self) -> float:
+        """The same while nothing is: less than the third of a lease that counts as a pause (G6), so that a lease given
+        meanwhile is not begun anew at the next tick."""
+        return min(1.0, self.tick * 3)

@@ -28,8 +28,6 @@ from shared.messages import (
     Submission,
 )
 
-IDLE_TICK = 1.0  # seconds between ticks while nothing is under way
-
 
 class BrokerState:
     """The queue, the sessions, the leases. `epoch` names this memory: a new one has forgotten all."""
@@ -49,7 +47,7 @@ class BrokerState:
 
     @property
     def active(self) -> bool:
-        """Whether `tick` is due every `Limits.tick`; if not, every IDLE_TICK is enough."""
+        """Whether `tick` is due every `Limits.tick`; if not, every `Limits.idle_tick` is enough."""
         return bool(self._life.held or len(self._life.queue))
 
     def take_wake(self) -> set[str]:
@@ -299,9 +297,9 @@ class BrokerState:
     def _forgive_pause(self, now: float) -> None:
         """G6: after a pause of the broker's own nobody is to blame for silence."""
         pause, self._ticked_at = now - self._ticked_at, now
-        if pause > max(self._limits.lease / 3, self._limits.tick * 2):
+        if pause > self._limits.lease / 3:
             self._life.forgive(now)
-        if pause > max(self._limits.silence / 3, IDLE_TICK * 2):  # IDLE_TICK itself may be more than a third of a lease
+        if pause > max(self._limits.silence / 3, self._limits.idle_tick * 2):
             for peer in self._peers():
                 peer.seen_at = now
 

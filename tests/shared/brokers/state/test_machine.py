@@ -3,7 +3,6 @@
 import pytest
 
 from shared.brokers.state import Limits
-from shared.brokers.state.machine import IDLE_TICK
 from shared.errors import Busy, QueueFull, SessionNotFound
 from shared.messages import Failed, Submission, decode_events
 from tests.shared.brokers.state.builders import Desk, item
@@ -182,7 +181,24 @@ def test_the_pause_of_the_broker_is_nobodys_fault() -> None:
 
 def idle(desk: Desk, seconds: float) -> None:
     """As the wrappers tick while nothing is under way: a little later than asked."""
-    desk.pass_time(seconds, step=IDLE_TICK + 0.0625)
+    desk.pass_time(seconds, step=desk.limits.idle_tick + 0.0625)
+
+
+def test_a_lease_given_by_an_idle_broker_lasts_no_longer_than_others() -> None:
+    desk = Desk()
+    idle(desk, 5.0)
+    desk.submit()
+    desk.lease()
+    idle(desk, desk.limits.idle_tick)  # the tick that was due when the lease was given: after 0.8125 s
+    desk.pass_time(2.0)
+    assert desk.state.stats().running == 1
+    desk.pass_time(0.25)
+    assert (desk.state.stats().running, desk.state.stats().queued) == (0, 1)
+
+
+@pytest.mark.parametrize("lease", [0.1, 0.5, 3.0, 60.0])
+def test_an_idle_broker_ticks_often_enough_not_to_take_that_for_a_pause(lease: float) -> None:
+    assert Limits(lease=lease).idle_tick <= lease / 4
 
 
 def test_an_idle_broker_notices_that_a_gateway_is_silent() -> None:

@@ -1,0 +1,39 @@
+"""Each scenario, small: it shows its figures, and they hold."""
+
+import re
+
+import pytest
+
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.test_command import chaos
+
+pytestmark = pytest.mark.timeout(180)
+SMALL = {
+    "broker_pause": 40,
+    "cancel": 50,
+    "cancel_race": 100,
+    "failover_gap": 2,
+    "gateway_kill": 50,
+    "idempotent_submit": 20,
+    "reconnect": 10,
+    "slow_readers": 10,
+    "triple_kill": 30,
+    "worker_kills": 800,
+    "zombies": 50,
+}
+QUICK = {"cancel_race"}
+
+
+def test_there_is_a_small_size_for_each() -> None:
+    assert SMALL.keys() == SCENARIOS.keys()
+    assert all(0 < size < SCENARIOS[name].size for name, size in SMALL.items())
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
+def test_its_figures_hold(name: str) -> None:
+    ended = chaos("--scenario", name, "--size", str(SMALL[name]))
+    assert ended.status == 0, ended.out + ended.error
+    assert ended.out.splitlines()[-1] == "PASSED"
+    assert re.search(r"^  holds ", ended.out, re.MULTILINE)

@@ -1,0 +1,94 @@
+"""Mutations of the broker's state machine. See mutations.py."""
+
+import copy
+import functools
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+Struck = Callable[[], None]
+
+
+def no_fence(module: Any, struck: Struck) -> None:
+    """An append by an attempt that lost its lease is filed like any other."""
+    life = module.Lifecycle
+    append = life.append
+
+    def unfenced(self: Any, reply: Any, item: Any, place: int) -> Any:
+        if item.nonce == reply.nonce or reply.ended_at is not None:
+            return append(self, reply, item, place)
+        struck()
+        kept = reply.next_seq, reply.tally
+        self._file(reply, item)
+        reply.next_seq, reply.tally = kept
+        return None
+
+    life.append = unfenced
+
+
+def doubled_append(module: Any, struck: Struck) -> None:
+    """Now and then an item is filed twice, as if a repetition were not known as one."""
+    life = module.Lifecycle
+    file = life._file
+    turn = count(1)
+
+    def twice(self: Any, reply: Any, item: Any) -> None:
+        file(self, reply, item)
+        if not item.terminal and item.first and next(turn) % 3 == 0:
+            struck()
+            file(self, reply, copy.copy(item))
+
+    life._file = twice
+
+
+def twice_run(module: Any, struck: Struck) -> None:
+    """The id of an ended reply is forgotten: the same message again runs again."""
+    state = module.BrokerState
+    submit = state.submit
+
+    @functools.wraps(submit)  # calls are decoded by its signature
+    def forgetful(self: Any, submission: Any) -> Any:
+        ids = self._session(submission.session).ids
+        if submission.id in ids and ids[submission.id].ended_at is not None:
+            struck()
+            reply = ids.pop(submission.id)
+            ids[f"{submission.id} before"] = reply
+            reply.id = f"{submission.id} before"
+        return submit(self, submission)
+
+    state.submit = forgetful
+
+
+def leaked_lease(module: Any, struck: Struck) -> None:
+    """A lease stays on the books although its reply has ended."""
+    life = module.Lifecycle
+    settle = life._settle
+
+    def settle_badly(self: Any, held: Any) -> None:
+        settle(self, held)
+        struck()
+        self.held[-held.number] = Leaked()
+
+    life._settle = settle_badly
+
+
+class Leaked:
+    """A lease that never ends."""
+
+    @property
+    def expires(self) -> float:
+        """Clock seconds."""
+        return float("inf")
+
+    @expires.setter
+    def expires(self, moment: float) -> None:
+        """Whatever it is told."""
+
+
+LIFECYCLE = "shared.brokers.state.lifecycle"
+MUTATIONS: dict[str, tuple[str, Callable[[Any, Struck], None]]] = {
+    "no_fence": (LIFECYCLE, no_fence),
+    "doubled_append": (LIFECYCLE, doubled_append),
+    "leaked_lease": (LIFECYCLE, leaked_lease),
+    "twice_run": ("shared.brokers.state.machine", twice_run),
+}
