@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import psutil
+
 from tests.chaos.cluster import Node
 from tests.chaos.plan import Sort, Stroke
 from tests.chaos.stage import Stage
@@ -64,8 +66,8 @@ class Fault:
         occasion = Occasion(stage, stroke)
         try:
             await self.cause(stage, occasion)
-        except (NotRun, PermissionError) as error:
-            occasion.not_run(str(error))
+        except (NotRun, PermissionError, psutil.AccessDenied, psutil.NoSuchProcess) as error:
+            occasion.not_run(str(error) or type(error).__name__)
             return
         if occasion.has_begun:
             occasion.ended()
