@@ -53,12 +53,12 @@ async def play(stage: Stage, options: Options, size: int) -> Sequence[Figure]:
     stage.admit(readers)
     await _all_have(readers, "m1")
     await asyncio.sleep(INTERVAL * CHUNKS)
-    before = _memory(stage)
     await _all_have(readers, "m3")
+    alone = _memory(stage)
     deaf = [DeafClient(stage.hall, number, Habits(messages=1, padding=PADDING, replays=1)) for number in range(size)]
     stage.admit(deaf)
     await _all_listen_once(deaf)
-    most_memory = before
+    most_memory = before = _memory(stage)
     while not all("m3" in reader.ended for reader in readers):
         most_memory = max(most_memory, _memory(stage))
         await asyncio.sleep(0.5)
@@ -70,7 +70,13 @@ async def play(stage: Stage, options: Options, size: int) -> Sequence[Figure]:
     whole = sum(end.get("finish_reason") == "stop" for client in deaf for end in client.ended.values())
     return [
         most("held", "share of their replies that had left the gateways by then", taken, LEFT),
-        most("memory", "growth of all gateways together", most_memory - before, MEMORY, " bytes"),
+        most(
+            "memory",
+            f"growth of all gateways since they read no more (before that {before - alone:,} for their connections)",
+            most_memory - before,
+            MEMORY,
+            " bytes",
+        ),
         most(
             "others", f"between two pieces, p99 {without:.4f} s without them, with them", among, SLOWER * without, " s"
         ),
