@@ -64,6 +64,7 @@ def test_an_id_is_unknown_only_to_a_new_memory(story: Story, memories: int, brok
         ("cancel message", set()),
         ("cancel message cancel", set()),
         ("message accepted cancel", set()),
+        ("message cancel accepted message", set()),
     ],
 )
 def test_what_waits_in_the_line_is_never_unknown(story: Story, before: str, broken: set[str]) -> None:

@@ -35,19 +35,16 @@ def no_error(evidence: Evidence) -> Iterator[Violation]:
 
 def _in_line(connection: Connection, refusal: Record) -> bool:
     """Whether an id that is called unknown was asked for on this connection before each of its cancels, and had no
-    answer yet."""
-    waits, vague = False, False
+    answer ever."""
+    waits = False
     for record in connection.records[: connection.records.index(refusal)]:
         frame = record.get("frame", {})
         if frame.get("id") != refusal["frame"]["id"]:
             continue
-        if record.what == "got":
-            waits = False
-        elif frame["type"] == "cancel":
-            vague = vague or not waits
-        else:
-            waits = True
-    return waits and not vague
+        if record.what == "got" or (frame["type"] == "cancel" and not waits):
+            return False
+        waits = True
+    return waits
 
 
 def _plain(evidence: Evidence) -> Iterator[Violation]:
