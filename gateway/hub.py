@@ -221,6 +221,8 @@ class Hub:
         entry = session.line.take()
         if entry is None:
             return
+        if entry.stopped:
+            self._broker.cancel(session.id, entry.ask.id)  # in the same batch of calls: no loss comes between the two
         then(
             self._broker.submit(session.submission(entry.ask)),
             partial(self._accepted, session, entry),

@@ -14,10 +14,12 @@ REMEMBERED = 32  # ids of accepted messages
 
 
 class Entry(NamedTuple):
-    """A message and the connection (any object) that sent it."""
+    """A message and the connection (any object) that sent it. `stopped`: it has been cancelled before it was accepted,
+    so that a cancel has to go before its submit, whatever the broker had heard of it."""
 
     sender: object
     ask: Ask
+    stopped: bool = False
 
 
 class Line:
@@ -94,6 +96,15 @@ class Line:
             return True
         return bool(self._waiting) and any(_is(entry, id, sender) for entry in self._waiting)
 
+    def stop(self, id: str) -> bool:
+        """Mark the message with this id as stopped. False: none waits or is being submitted."""
+        if not self.holds(id):
+            return False
+        self._waiting = deque(_stopped(entry, id) for entry in self._waiting)
+        if self.submitting is not None:
+            self.submitting = _stopped(self.submitting, id)
+        return True
+
     def reset(self) -> None:
         """The broker has forgotten all: nothing runs."""
         self.running = 0
@@ -111,3 +122,7 @@ class Line:
 
 def _is(entry: Entry, id: str, sender: object) -> bool:
     return entry.ask.id == id and sender in (None, entry.sender)
+
+
+def _stopped(entry: Entry, id: str) -> Entry:
+    return entry._replace(stopped=True) if _is(entry, id, None) else entry

@@ -20,11 +20,12 @@ STILL_TRYING = "The message queue cannot be reached; the reply is stopped as soo
 
 
 class Stop(NamedTuple):
-    """What is to be stopped. `waiting`: the message is in our line, so that the broker may not have seen it."""
+    """What is to be stopped. `known`: we have seen the message, be it in our line, of which the broker may know
+    nothing yet, or running."""
 
     session: str
     id: str
-    waiting: bool
+    known: bool
 
 
 class Stops:
@@ -35,9 +36,10 @@ class Stops:
         self._kept: dict[Stop, asyncio.TimerHandle | None] = {}  # those that are sent until they have an answer
 
     def send(self, connection: "Connection", session: "LiveSession", id: str) -> None:
-        """Cancel a reply of the connection's session, wherever it is. Only one that we know of is worth repeating."""
-        stop = Stop(session.id, id, session.line.holds(id))
-        if stop.waiting or id in session.open:
+        """Cancel a reply of the connection's session, wherever it is. Only one that we know of is worth repeating, and
+        for one in the line the cancel goes once more before its submit."""
+        stop = Stop(session.id, id, session.line.stop(id) or id in session.open)
+        if stop.known:
             self._kept.setdefault(stop, None)
         self._try(stop, connection)
 
@@ -54,8 +56,8 @@ class Stops:
 
     def _answered(self, stop: Stop, connection: "Connection | None", seen: bool) -> None:
         self._end(stop)
-        if connection is not None and not seen and not stop.waiting:  # else the broker remembers it for the submit
-            _refuse(connection, stop.id, UnknownId())
+        if connection is not None and not seen:
+            _refuse_unknown(connection, stop)
 
     def _failed(self, stop: Stop, connection: "Connection | None", error: ChatError) -> None:
         """Whoever sent it is told once."""
@@ -65,8 +67,10 @@ class Stops:
                 self._kept[stop] = asyncio.get_running_loop().call_later(AGAIN, self._again, stop)
         else:
             self._end(stop)
-        if connection is not None:
-            _refuse(connection, stop.id, UnknownId() if isinstance(error, SessionNotFound) else error)
+        if connection is not None and isinstance(error, SessionNotFound):
+            _refuse_unknown(connection, stop)
+        elif connection is not None:
+            _refuse(connection, stop.id, error)
 
     def _again(self, stop: Stop) -> None:
         self._kept[stop] = None
@@ -76,6 +80,13 @@ class Stops:
         timer = self._kept.pop(stop, None)
         if timer is not None:
             timer.cancel()
+
+
+def _refuse_unknown(connection: "Connection", stop: Stop) -> None:
+    """Not where we know better than a broker that has lost its memory: what waits here is submitted and ended, and of
+    what ran its readers are told that it is lost."""
+    if not stop.known:
+        _refuse(connection, stop.id, UnknownId())
 
 
 def _refuse(connection: "Connection", id: str, error: ChatError) -> None:

@@ -56,6 +56,33 @@ def test_an_id_is_unknown_only_to_a_new_memory(story: Story, memories: int, brok
     assert story.broken() == broken
 
 
+@pytest.mark.parametrize(
+    ("before", "broken"),
+    [
+        ("message cancel", {"no_error"}),
+        ("message cancel cancel", {"no_error"}),
+        ("cancel message", set()),
+        ("cancel message cancel", set()),
+        ("message accepted cancel", set()),
+        ("message cancel accepted message", set()),
+    ],
+)
+def test_what_waits_in_the_line_is_never_unknown(story: Story, before: str, broken: set[str]) -> None:
+    story.chat()
+    for type in before.split():
+        if type == "accepted":
+            story.got(type, id="m2", queue_position=0)
+        elif type == "cancel":
+            story.sent(type, id="m2")
+        else:
+            story.sent(type, id="m2", content="a/m2")
+    story.add("broker-2", "memory", epoch="e2")
+    story.got("error", id="m2", code="unknown_id", message="So.", retryable=False)
+    story.lost()
+    story.done("m2")
+    assert story.broken() == broken
+
+
 def test_a_refusal_for_want_of_a_broker_is_no_mistake(story: Story) -> None:
     story.chat()
     story.got("error", id="m2", code="broker_unavailable", message="So.", retryable=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.gateway.chatting import Chats, chatting
+from shared.errors import SessionNotFound
+from tests.gateway.chatting import Chats, chatting, turns
 
 
 async def test_a_running_reply_is_cancelled_from_any_connection_of_the_session() -> None:
@@ -169,3 +170,57 @@ async def test_a_broker_that_has_forgotten_all_is_sent_no_old_cancels() -> None:
         client.ask("m1")
         await chats.settle()
         assert [run.lease.id for run in chats.worker.take()] == ["m1"]
+
+
+@pytest.mark.parametrize("cancelled", ["before the loss", "before it is noticed", "behind it"])
+async def test_what_was_stopped_in_the_line_does_not_run_because_the_memory_was_lost(cancelled: str) -> None:
+    async with chatting() as chats:
+        client, _ = await chats.chat("m1", "a")
+        client.ask("m2")
+        client.ask("m3")
+        await chats.settle()
+        client.new()
+        if cancelled == "before the loss":
+            client.send("cancel", id="m2")
+            await chats.settle()
+        chats.lose_memory()
+        if cancelled == "before it is noticed":
+            client.send("cancel", id="m2")
+            await turns()
+        chats.one.pull()
+        if cancelled == "behind it":
+            client.send("cancel", id="m2")
+        await chats.settle()
+        assert sorted(client.contents()) == ["accepted m2", "accepted m3", "done m2", "session"]
+        assert client.events[-1]["finish_reason"] == "cancelled"
+        assert [run.lease.id for run in chats.worker.take()] == ["m3"]
+
+
+async def test_what_was_stopped_on_its_way_to_a_broker_that_dies_does_not_run() -> None:
+    async with chatting() as chats:
+        client = chats.one.client()
+        client.send("start")
+        await chats.settle()
+        client.new()
+        chats.one.broker.hold("submit")
+        client.ask("m1")
+        client.send("cancel", id="m1")
+        await turns()
+        chats.one.broker.break_off(SessionNotFound())  # said to both by the new broker
+        chats.lose_memory()
+        await chats.settle()
+        assert client.contents() == ["session", "accepted m1", "done m1"]
+        assert client.events[-1]["finish_reason"] == "cancelled"
+        assert chats.worker.take() == []
+
+
+async def test_what_ran_until_the_memory_was_lost_is_not_called_unknown() -> None:
+    async with chatting() as chats:
+        client, _ = await chats.chat("m1", "a")
+        client.new()
+        chats.lose_memory()
+        client.send("cancel", id="m1")
+        await turns()
+        await chats.settle()
+        (frame,) = client.new()
+        assert (frame["type"], frame["recovered"], frame["open"]) == ("session", False, [])

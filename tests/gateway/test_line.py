@@ -287,6 +287,22 @@ def test_who_leaves_takes_along_what_waits_but_not_what_is_on_its_way() -> None:
     assert (line.holds("m1"), line.holds("m2"), line.holds("m3")) == (True, False, True)
 
 
+def test_what_is_stopped_stays_so_until_it_is_accepted() -> None:
+    line = Line()
+    for id in ("m1", "m2"):
+        line.push(entry(id))
+    first = line.take()
+    assert first is not None
+    assert not first.stopped
+    assert [line.stop(id) for id in ("m1", "m2", "m3")] == [True, True, False]
+    line.busy(7)
+    line.ended(7)
+    again = line.take()
+    assert again == first._replace(stopped=True)
+    line.accepted(8, ended=True)
+    assert line.take() == entry("m2")._replace(stopped=True)
+
+
 @pytest.mark.parametrize("submitting", [True, False])
 def test_clearing_gives_everything_that_has_no_answer(submitting: bool) -> None:
     line = Line()

@@ -6,7 +6,10 @@ from itertools import count
 from typing import NamedTuple
 from unittest.mock import patch
 
+from gateway import stops
+from gateway.connection import Connection
 from gateway.hub import Hub
+from gateway.line import Line
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
 from shared.brokers.state import BrokerState
@@ -14,6 +17,7 @@ from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.reply import Reply
 from shared.brokers.state.seat import Held
 from shared.brokers.state.subscriber import Subscriber
+from shared.errors import UnknownId
 from shared.messages import Item, Refusal
 
 SOMETIMES = 5  # what is done wrong every so many times
@@ -145,6 +149,22 @@ def deaf_to_cancels() -> Iterator[None]:
         yield
 
 
+def line_that_forgets_cancels() -> Iterator[None]:
+    """Rule 4: what was stopped in the line is left to the broker's memory alone."""
+    with patch.object(Line, "stop", Line.holds):
+        yield
+
+
+def line_that_is_unknown() -> Iterator[None]:
+    """A broker that knows nothing is believed, even about what waits in the line."""
+
+    def refuse(connection: Connection, stop: stops.Stop) -> None:
+        stops._refuse(connection, stop.id, UnknownId())
+
+    with patch.object(stops, "_refuse_unknown", refuse):
+        yield
+
+
 MUTANTS = [
     Mutant("fencing switched off", no_fence, {"order"}, 100),
     Mutant("a dropped item that is not healed", dropped_and_not_healed, {"gap"}, 10),
@@ -154,4 +174,6 @@ MUTANTS = [
     Mutant("a reply that dies with its worker", nobody_takes_over, {"hang"}, 20),
     Mutant("a cancel without effect", deaf_to_cancels, {"cancel"}, 200),
     Mutant("a hub that does not tell a new epoch", silent_about_a_new_epoch, {"hang"}, 150),
+    Mutant("a line that forgets what was cancelled", line_that_forgets_cancels, {"cancel"}, 400),
+    Mutant("a line that a new broker does not know", line_that_is_unknown, {"cancel"}, 50),
 ]

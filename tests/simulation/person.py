@@ -11,6 +11,7 @@ from gateway.protocol import JsonDialect
 from tests.simulation.invariants import Frame, Transcript, content_of, parse
 from tests.simulation.loop import Process
 from tests.simulation.socket import Socket
+from tests.simulation.stopping import Stopping
 from tests.simulation.violation import Violation
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Person:
         self.process = Process(world.loop, name)
         self.lane = self.process.main
         self.transcript = Transcript(name, tag, world.records)
+        self.stopping = Stopping(name)
         self.socket: Socket | None = None
         self.joined = False
         self.gone = False  # for good
@@ -102,7 +104,9 @@ class Person:
     def _stop(self, id: str) -> None:
         if self.joined:
             self.world.records.cancelled.add(id)
+            self.stopping.stops(id)
             self._send("cancel", id=id)
+            self._send("ping", nonce=id)
             if id in self.transcript.accepted and not self.world.faults:
                 self._later(STOPPED_AFTER, STOPPED_AFTER, self._check_stopped, id, self.socket)
 
@@ -170,6 +174,7 @@ class Person:
         self.socket = None
         self.joined = False
         self.transcript.hung_up()
+        self.stopping = Stopping(self.name)
 
     def on_open(self, socket: Socket) -> None:
         """See Reader."""
@@ -207,6 +212,7 @@ class Person:
         if id not in self._sent:
             self._sent.add(id)
             self.transcript.unanswered.add(id)
+        self.stopping.asks(id)
         self._send("message", id=id, content=content_of(id))
 
     # --- frames ------------------------------------------------------------------------------------------------------
@@ -220,6 +226,7 @@ class Person:
         self.world.say(self.name, "<", frame)
         self.transcript.handle(frame, payload)
         self.world.note(self.transcript.noted(frame))
+        self.world.note(self.stopping.handle(frame))
         if "cursor" in frame:
             if frame["type"] in ("done", "error"):
                 self.pending.pop(frame["id"], None)
@@ -256,6 +263,9 @@ class Person:
             self.pending[frame["id"]] = None  # perhaps again: a broker without its memory takes it for a new one
 
     def _on_queued(self, frame: Frame) -> None:
+        pass
+
+    def _on_pong(self, frame: Frame) -> None:
         pass
 
     def _on_going_away(self, frame: Frame) -> None:
