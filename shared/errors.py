@@ -21,7 +21,10 @@ class ChatError(Exception):
         super().__init__(self.message)
 
     def __init_subclass__(cls) -> None:
-        ChatError.registry[cls.code] = cls
+        if (
+            "code" in cls.__dict__
+        ):  # one that only narrows another has no code of its own, and must not take that one's place
+            ChatError.registry[cls.code] = cls
 
     @staticmethod
     def of(code: str, message: str, detail: int = 0) -> "ChatError":
