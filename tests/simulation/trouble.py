@@ -139,5 +139,4 @@ class Trouble:
         broker.process.kill()
 
     def _set_clock(self, fault: Fault) -> None:
-        self._world.records.set_back = True
         self._world.clock.offset_ms += HOUR_MS if fault.victim % 2 else -HOUR_MS
