@@ -340,7 +340,7 @@ class Hub:
 
     def _attach_again_one(self, session: LiveSession) -> None:
         """Subscribe anew, at the last event that came by the old subscription."""
-        self._broker.open(session.id, session.owner, session.system, session.model)
+        self._broker.open(session.id, session.owner, session.system, session.model, session.generation)
         then(self._broker.attach(session.id, session.after), partial(self._attached_again, session), ignore)
 
     def _attached_again(self, session: LiveSession, answer: Attached) -> None:

@@ -43,8 +43,9 @@ from shared.messages import (
 class GatewayBroker(Protocol):
     """What a gateway process may do. One object per process; its name is the process's."""
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None) -> Future[None]:
-        """Make the session known. Repeating it changes nothing."""
+    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> Future[None]:
+        """Make the session known. Its new generations are to be above `floor`: the newest one that the caller knows,
+        for the sake of readers whose events a memory has lost that knew it. Repeating it changes nothing else."""
         ...
 
     def submit(self, submission: Submission) -> Future[Accepted]:

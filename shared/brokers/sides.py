@@ -45,9 +45,9 @@ class GatewaySide:
         self._link = link
         self._name = name
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None) -> "Future[None]":
+    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> "Future[None]":
         """See GatewayBroker."""
-        return self._link.call("open", session, owner, system, model)
+        return self._link.call("open", session, owner, system, model, floor)
 
     def submit(self, submission: Submission) -> "Future[Accepted]":
         """See GatewayBroker."""

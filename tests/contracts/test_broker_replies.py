@@ -47,6 +47,18 @@ async def test_g1_generations_go_up_above_the_floor(stage: Stage) -> None:
     assert floor < first.generation < second.generation
 
 
+async def test_g1_generations_go_up_above_what_a_gateway_opens_the_session_with(stage: Stage) -> None:
+    front, other, back = await stage.front(), await stage.front("gateway-2"), await stage.back()
+    await front.chat()
+    floor = 9_000_000_000_000
+    for known in (floor, floor - 1000):  # which says nothing new
+        await other.side.open("s", "ann", None, None, known)
+    first = await front.submit("m1")
+    await (await back.lease()).add(end=True)
+    await other.side.open("s", "ann", None, None, floor)
+    assert floor < first.generation < (await front.submit("m2")).generation
+
+
 async def test_g1_what_no_worker_takes_ends_expired(start: Start) -> None:
     stage = await start(settings(**short_queue(timeout=0.1)))
     front = await stage.front()

@@ -60,6 +60,25 @@ async def test_a_message_in_the_line_is_cancelled_when_its_turn_comes() -> None:
         assert [one.lease.id for one in chats.worker.take()] == ["m3"]
 
 
+async def test_a_cancel_at_another_gateway_than_that_of_the_line_is_unknown_there_and_takes_effect() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        client.ask("m2")
+        second = chats.other.resume(client.session)
+        await chats.settle()
+        client.new()
+        second.new()
+        second.send("cancel", id="m2")
+        await chats.settle()
+        assert [(frame["code"], frame["id"]) for frame in second.new()] == [("unknown_id", "m2")]
+        run.done()
+        await chats.settle()
+        assert sorted(client.contents()) == ["accepted m2", "done m1", "done m2"]
+        assert second.contents() == ["done m1", "done m2"]
+        assert second.events[-1]["finish_reason"] == "cancelled"
+        assert chats.worker.take() == []
+
+
 async def test_a_cancel_of_what_has_ended_says_nothing() -> None:
     async with chatting() as chats:
         client, run = await chats.chat("m1", "a")

@@ -258,6 +258,26 @@ async def test_a_lost_link_to_one_gateway_is_nothing_to_the_other() -> None:
         assert client.events == second.events
 
 
+async def test_cursors_grow_for_all_readers_where_one_of_another_gateway_asks_first() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.done()
+        await chats.settle()
+        chats.clock.set_wall(chats.clock.wall_ms() - 3_600_000)
+        chats.lose_memory()
+        chats.one.pull()  # and opens the session again
+        await turns()
+        newcomer = chats.other.resume(client.session)
+        await turns()
+        newcomer.ask("m2")
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        cursors = [Cursor.parse(event["cursor"]) for event in client.events]
+        assert client.text("m2") == "x"
+        assert cursors == sorted(cursors)
+
+
 async def test_cursors_grow_over_a_loss_even_where_the_clock_was_set_back_and_the_gateway_is_another() -> None:
     async with chatting() as chats:
         client, run = await chats.chat("m1", "a")

@@ -189,3 +189,25 @@ async def test_frames_sent_right_behind_a_failed_resume_may_begin_another_sessio
         client.ask("m1")
         await chats.settle()
         assert client.contents() == ["error session_not_found"] * 2 + ["session", "accepted m1"]
+
+
+async def test_what_is_accepted_by_a_gateway_that_goes_away_goes_on_elsewhere_and_its_line_is_dropped() -> None:
+    async with chatting() as chats:
+        client = chats.one.client()
+        client.send("start")
+        await chats.settle()
+        chats.one.hub.going_away(100)
+        client.ask("m1")
+        client.ask("m2")
+        await chats.settle()
+        assert client.contents() == ["session", "going_away", "accepted m1"]
+        client.go()
+        again = chats.other.resume(client.session)
+        await chats.settle()
+        chats.worker.take_one().done("x")
+        await chats.settle()
+        assert again.text("m1") == "x"
+        assert chats.worker.take() == []
+        again.ask("m2")
+        await chats.settle()
+        assert chats.worker.take_one().lease.id == "m2"

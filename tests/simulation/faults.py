@@ -25,14 +25,15 @@ KINDS: dict[str, tuple[int, float, float]] = {
     "freeze_worker": (4, 0.3, 8.0),
     "stop_worker": (3, 0.0, 0.0),
     "kill_all_workers": (1, 0.0, 0.0),
+    "kill_every_worker": (2, 0.3, 1.5),  # whoever comes, but for those who run alone
     "kill_gateway": (3, 0.0, 0.0),
     "stop_gateway": (2, 0.0, 0.0),
     "freeze_gateway": (2, 0.3, 13.0),
     "cut_worker": (6, 0.0, 0.0),
     "cut_gateway": (5, 0.0, 0.0),
     "cut_sockets": (2, 0.0, 0.0),
-    "pause_broker": (2, 0.2, 7.0),
-    "kill_broker": (2, 0.0, 0.0),
+    "pause_broker": (3, 0.2, 7.0),
+    "kill_broker": (4, 0.0, 0.0),
     "set_clock": (1, 0.0, 0.0),
 }
 

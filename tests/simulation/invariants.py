@@ -23,7 +23,6 @@ class Records:
         self.engines = engines
         self.memories = 1  # lives of the broker
         self.crashes = 0  # of workers, frozen ones included
-        self.set_back = False  # somebody has set the calendar
         self.cancelled: set[str] = set()  # ids that somebody wanted to be cancelled
         self.ended: set[str] = set()  # ids whose terminal somebody has seen
         self._events: dict[str, dict[str, bytes]] = {}  # by session and cursor, as they came first
@@ -189,10 +188,7 @@ class Transcript:
         if self.cursor is not None and position(cursor) <= position(self.cursor):
             promise = "twice" if cursor in self._stretch else "order"
             raise Violation(promise, f"{self.who} got {cursor} behind {self.cursor}")
-        records = self._records
-        # With its memory gone and the calendar set, nobody may be left who knows what a generation must be above.
-        told = records.memories > 1 and records.set_back
-        if position(cursor) <= self._highest and not told and not records.owner_of(self.session, cursor):
+        if position(cursor) <= self._highest and not self._records.owner_of(self.session, cursor):
             raise Violation("order", f"{self.who} got {cursor}, which is new, but has seen {self._highest}")
         self._highest = max(self._highest, position(cursor))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NO_ANSWER = 8.0  # seconds without a session, after which another connection is tried
 STOPPED_AFTER = 0.3  # seconds from a cancel to the end of the reply
+SLOW_TO_MOVE = 2.0  # seconds in which somebody leaves a gateway that goes away; it does not wait for so long
 LOST_AFTER = 3.0  # seconds in which the replay may still bring the end of what is not open any more
 
 
@@ -269,7 +270,7 @@ class Person:
         pass
 
     def _on_going_away(self, frame: Frame) -> None:
-        self._later(frame["retry_after_ms"] / 1000, 1.0, self._move, self.socket)
+        self._later(frame["retry_after_ms"] / 1000, SLOW_TO_MOVE, self._move, self.socket)
 
     def _move(self, socket: Socket) -> None:
         if socket is self.socket:

@@ -11,7 +11,7 @@ from tests.simulation.__main__ import describe, main
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.world import run
 
-USUAL = 150  # seeds in the usual run
+USUAL = 200  # seeds in the usual run
 THOUSANDS = 10  # of seeds in the slow one
 
 # What must have happened in the usual run, else its silence means nothing.
@@ -28,6 +28,7 @@ HAPPENED = (
     "a worker for suspects",
     "closed with 1012",
     "closed with 4408",
+    "stopped in the line before a loss",
 )
 
 

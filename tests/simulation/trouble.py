@@ -11,6 +11,7 @@ from tests.simulation.worker import WorkerProcess
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+KILL_AGAIN = 0.05  # seconds between two looks for workers to be killed
 GATEWAY_RESTART = 0.4  # seconds until a gateway that is gone is replaced
 
 
@@ -48,6 +49,16 @@ class Trouble:
     def _kill_all_workers(self, fault: Fault) -> None:
         for worker in tuple(self._world.supervisor.workers):
             self._worker_dies(worker, None)
+
+    def _kill_every_worker(self, fault: Fault) -> None:
+        self._kill_on(self._world.loop.now + fault.seconds)
+
+    def _kill_on(self, until: float) -> None:
+        for worker in tuple(self._world.supervisor.workers):
+            if not worker.alone:
+                self._worker_dies(worker, 0.005)
+        if self._world.loop.now < until:
+            self._world.outside(self._world.loop.now + KILL_AGAIN, self._kill_on, until)
 
     def _freeze_worker(self, fault: Fault) -> None:
         workers = self._world.supervisor.workers
@@ -139,5 +150,4 @@ class Trouble:
         broker.process.kill()
 
     def _set_clock(self, fault: Fault) -> None:
-        self._world.records.set_back = True
         self._world.clock.offset_ms += HOUR_MS if fault.victim % 2 else -HOUR_MS

@@ -57,10 +57,12 @@ class BrokerState:
 
     # --- gateway side ------------------------------------------------------------------------------------------------
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None) -> None:
-        """Make a session known."""
-        if session not in self._sessions:
-            self._sessions[session] = Session(session, owner, system, model, self._clock.now())
+    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> None:
+        """Make a session known, and what its generations must be above."""
+        chat = self._sessions.get(session)
+        if chat is None:
+            chat = self._sessions[session] = Session(session, owner, system, model, self._clock.now())
+        chat.last = max(chat.last, floor)
 
     def submit(self, submission: Submission) -> Accepted:
         """G1, G7: first the id is looked up, then busy or not."""

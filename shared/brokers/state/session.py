@@ -39,7 +39,7 @@ class Session:
         self.replies: dict[int, Reply] = {}
         self.ids: dict[str, Reply] = {}
         self.running: Reply | None = None
-        self.last = 0  # the newest generation
+        self.last = 0  # the newest generation, or a floor beyond it: what the next one must be above
         self.ended = 0  # the newest one that has its terminal
         self.newest = -1  # index of the last item
         self.floor: Cursor | None = None  # the last event that expiry removed

@@ -60,8 +60,9 @@ class Model:
 
     # --- gateway side ------------------------------------------------------------------------------------------------
 
-    def open(self, session: str, owner: str) -> None:
-        self.chats.setdefault(session, Chat(session, owner, self.clock.now()))
+    def open(self, session: str, owner: str, floor: int) -> None:
+        chat = self.chats.setdefault(session, Chat(session, owner, self.clock.now()))
+        chat.last = max(chat.last, floor)
 
     def submit(self, submission: Submission) -> Reply:
         """G1, G7, G10."""

@@ -149,9 +149,9 @@ class Play:
             assert (type(result), result.detail) == (type(expected), expected.detail)
         return result, expected
 
-    def open(self, session: str, owner: str) -> None:
-        self.state.open(session, owner, None, None)
-        self.model.open(session, owner)
+    def open(self, session: str, owner: str, floor: int = 0) -> None:
+        self.state.open(session, owner, None, None, floor)
+        self.model.open(session, owner, floor)
         self.settle()
 
     def submit(self, session: str, id: str, floor: int) -> None:
