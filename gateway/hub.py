@@ -168,7 +168,10 @@ class Hub:
         connection.outbox.begin(after if page.recovered else None, first)
         said = connection.dialect.joined(session.id, resumed=resumed, recovered=page.recovered, open=answer.open)
         connection.outbox.put(said)
-        self._write_page(connection, session, page)
+        if (
+            not page.items or session.line.submitting is None
+        ):  # else an Accepted comes first, and its answer reads again
+            self._write_page(connection, session, page)
         if losses != self._losses:
             self._attach_again_one(session)  # the answer may be older than the loss
         connection.end_joining()
