@@ -226,11 +226,8 @@ class Hub:
             return
         if entry.stopped:
             self._broker.cancel(session.id, entry.ask.id)  # in the same batch of calls: no loss comes between the two
-        then(
-            self._broker.submit(session.submission(entry.ask)),
-            partial(self._accepted, session, entry),
-            partial(self._not_accepted, session, entry),
-        )
+        answer = self._broker.submit(session.submission(entry.ask))
+        then(answer, partial(self._accepted, session, entry), partial(self._not_accepted, session, entry))
 
     def _accepted(self, session: LiveSession, entry: Entry, answer: Accepted) -> None:
         session.accepted(entry.ask.id, answer.generation, ended=answer.ended)
