@@ -168,7 +168,10 @@ class Hub:
         connection.outbox.begin(after if page.recovered else None, first)
         said = connection.dialect.joined(session.id, resumed=resumed, recovered=page.recovered, open=answer.open)
         connection.outbox.put(said)
-        self._write_page(connection, session, page)
+        if (
+            not page.items or session.line.submitting is None
+        ):  # else an Accepted comes first, and its answer reads again
+            self._write_page(connection, session, page)
         if losses != self._losses:
             self._attach_again_one(session)  # the answer may be older than the loss
         connection.end_joining()
@@ -223,11 +226,8 @@ class Hub:
             return
         if entry.stopped:
             self._broker.cancel(session.id, entry.ask.id)  # in the same batch of calls: no loss comes between the two
-        then(
-            self._broker.submit(session.submission(entry.ask)),
-            partial(self._accepted, session, entry),
-            partial(self._not_accepted, session, entry),
-        )
+        answer = self._broker.submit(session.submission(entry.ask))
+        then(answer, partial(self._accepted, session, entry), partial(self._not_accepted, session, entry))
 
     def _accepted(self, session: LiveSession, entry: Entry, answer: Accepted) -> None:
         session.accepted(entry.ask.id, answer.generation, ended=answer.ended)

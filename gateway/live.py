@@ -86,7 +86,9 @@ class LiveSession:
         self.newest = max(self.newest, answer.newest)
         self.line.ended(answer.ended)
         claimed = 0 if after is None or after.generation > FURTHEST else after.generation
-        self.generation = max(self.generation, answer.running, answer.ended, claimed)
+        self.generation = max(self.generation, claimed)
+        if self.line.submitting is None:  # else it may be what is being submitted, which has no Accepted yet
+            self.generation = max(self.generation, answer.running, answer.ended)
         self._begun = max(self._begun, claimed)
         if answer.running:
             self._started(answer.running, answer.open[0])

@@ -150,7 +150,7 @@ class HeldBroker:
         self._inner = inner
         self._holding: set[str] = set()
         self._failing: dict[str, ChatError] = {}
-        self._held: list[tuple[asyncio.Future[Any], asyncio.Future[Any]]] = []
+        self._held: list[tuple[asyncio.Future[Any], asyncio.Future[Any], Callable[[], asyncio.Future[Any]]]] = []
         self.calls: list[str] = []
 
     def __getattr__(self, method: str) -> Any:
@@ -174,18 +174,22 @@ class HeldBroker:
         """Give the answers that were held back, in order."""
         self._holding.clear()
         held, self._held = self._held, []
-        for answer, shown in held:
+        for answer, shown, _ in held:
             if answer.exception() is None:
                 shown.set_result(answer.result())
             else:
                 shown.set_exception(answer.exception())  # type: ignore[arg-type]
                 shown.exception()
 
+    def repeat(self) -> None:
+        """What is held back is done once more, in order: by a link that was lost with the answers."""
+        self._held = [(again(), shown, again) for _, shown, again in self._held]
+
     def break_off(self, error: ChatError | None = None) -> None:
         """The answers that were held back never come, or are this error: that of the broker that was asked again."""
         self._holding.clear()
         held, self._held = self._held, []
-        for _, shown in held:
+        for _, shown, _ in held:
             shown.set_exception(error or BrokerUnavailable())
             shown.exception()
 
@@ -199,7 +203,7 @@ class HeldBroker:
         answer = function(*args)
         if not (self._held or method in self._holding):
             return answer
-        self._held.append((answer, shown))  # answers never overtake each other
+        self._held.append((answer, shown, lambda: function(*args)))  # answers never overtake each other
         return shown
 
 

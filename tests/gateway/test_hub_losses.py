@@ -202,6 +202,35 @@ async def test_what_a_lost_memory_had_begun_to_answer_is_not_shown_without_its_a
         assert plain.texts == ["Hi", "new"]
 
 
+@pytest.mark.parametrize("anew", [True, False])
+@pytest.mark.parametrize("drained", [True, False])
+async def test_an_attach_that_is_repeated_with_the_submit_behind_it_shows_nothing_before_the_acceptance(
+    anew: bool, drained: bool
+) -> None:
+    """It finds what the first sending of that submit has brought."""
+    async with chatting() as chats:
+        client = chats.one.client()
+        if anew:
+            client.send("start")
+            await chats.settle()
+            chats.lose_memory()
+        chats.one.broker.hold("attach")
+        client.ask("m1")
+        await turns()
+        chats.worker.take_one().done("x")
+        if drained:
+            chats.one.pull()
+        chats.one.broker.repeat()
+        chats.one.broker.release()
+        await chats.settle()
+        assert [frame for frame in client.contents() if frame != "session"] == [
+            "accepted m1",
+            "started m1",
+            "delta m1",
+            "done m1",
+        ]
+
+
 async def test_what_goes_while_a_reader_is_slow_is_a_loss_that_is_said() -> None:
     async with chatting(limits=Limits(retention=5.0), patience=Patience(send=0.0)) as chats:
         client, run = await chats.chat("m1", "a")
