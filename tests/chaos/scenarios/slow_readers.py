@@ -70,13 +70,8 @@ async def play(stage: Stage, options: Options, size: int) -> Sequence[Figure]:
     whole = sum(end.get("finish_reason") == "stop" for client in deaf for end in client.ended.values())
     return [
         most("held", "share of their replies that had left the gateways by then", taken, LEFT),
-        most(
-            "memory",
-            f"growth of all gateways since they read no more (before that {before - alone:,} for their connections)",
-            most_memory - before,
-            MEMORY,
-            " bytes",
-        ),
+        most("memory", "growth of all gateways, their connections included", most_memory - alone, MEMORY, " bytes"),
+        most("unread", "of that since they read no more", most_memory - before, MEMORY, " bytes"),
         most(
             "others", f"between two pieces, p99 {without:.4f} s without them, with them", among, SLOWER * without, " s"
         ),
