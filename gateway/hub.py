@@ -89,9 +89,8 @@ class Hub:
         sessions, now = self._sessions, self._clock.now()
         for item in batch.items:
             session = sessions.get(item.session)
-            if session is None or (session.line.submitting is not None and session.hold_back(item)):
-                continue
-            self._deliver(session, item, now)
+            if session is not None and not session.hold_back(item):
+                self._deliver(session, item, now)
         self._flush()
 
     def _deliver(self, session: LiveSession, item: Item, now: float) -> None:
@@ -168,9 +167,7 @@ class Hub:
         connection.outbox.begin(after if page.recovered else None, first)
         said = connection.dialect.joined(session.id, resumed=resumed, recovered=page.recovered, open=answer.open)
         connection.outbox.put(said)
-        if (
-            not page.items or session.line.submitting is None
-        ):  # else an Accepted comes first, and its answer reads again
+        if session.line.submitting is None or not page.items:  # else an Accepted comes first; its answer reads again
             self._write_page(connection, session, page)
         if losses != self._losses:
             self._attach_again_one(session)  # the answer may be older than the loss

@@ -12,7 +12,7 @@ from gateway.dialect import Dialect
 from shared.messages import Cursor, Item
 
 # Bytes that the socket may leave unsent. A writer has the same number as its high-water mark, so that `on_drained` is
-# sure to follow. 100 readers that do not read are to cost less than 5 MB, with a piece or a page each on top.
+# sure to follow. Each reader that does not read costs that much, with a piece or a page on top.
 ROOM = 16 << 10
 
 
@@ -89,11 +89,8 @@ class Outbox:
         self._last = item
         self.next_index = item.index + 1
         payloads = self._dialect.events(item, skip)
-        if self._payloads:  # as `put` does, without a call: this is the hot path
-            self._payloads += payloads
-        elif payloads:
-            self._payloads = payloads
-            self._touch(self)
+        if payloads:
+            self.put(payloads)
 
     def put(self, payloads: list[bytes]) -> None:
         """Add frames to the next write."""

@@ -13,12 +13,10 @@ from gateway.uvicorn_ws import ChatProtocol
 class DirectWriter:
     """Frames made here, one write per flush. For our own server class."""
 
-    __slots__ = ("_protocol", "_write", "buffered")
+    __slots__ = ("_protocol",)
 
     def __init__(self, protocol: ChatProtocol) -> None:
         self._protocol = protocol
-        self._write = protocol.write
-        self.buffered = protocol.buffered  # see gateway.outbox.Writer
         protocol.limit(ROOM)
 
     @property
@@ -37,9 +35,13 @@ class DirectWriter:
     def send(self, payloads: list[bytes]) -> None:
         """See gateway.outbox.Writer."""
         if len(payloads) == 1:
-            self._write(text_frame(payloads[0]))
+            self._protocol.write(text_frame(payloads[0]))
         else:
-            self._write(b"".join([text_frame(payload) for payload in payloads]))
+            self._protocol.write(b"".join([text_frame(payload) for payload in payloads]))
+
+    def buffered(self) -> int:
+        """See gateway.outbox.Writer."""
+        return self._protocol.buffered()
 
     async def room(self) -> None:
         """Return when the socket takes more, or is gone."""

@@ -80,7 +80,6 @@ class Run:
         "_stopped_at",
         "_texts",
         "_tokens",
-        "congested",
         "lease",
         "over",
         "tally",
@@ -91,7 +90,6 @@ class Run:
         self.lease = lease
         self.tally = lease.tally  # as acknowledged
         self.over = False
-        self.congested = False  # see Sink
         self._engine = engine
         self._outlet = outlet
         self._clock = clock
@@ -140,6 +138,11 @@ class Run:
 
     # --- what the engine calls: Sink ---------------------------------------------------------------------------------
 
+    @property
+    def congested(self) -> bool:
+        """See Sink."""
+        return self._characters >= MOST_CHARACTERS or len(self._texts) - self._acked >= MOST_PIECES
+
     async def relief(self) -> None:
         """See Sink."""
         if self._relief is None:
@@ -164,8 +167,6 @@ class Run:
         texts.append(text)
         self._tokens += tokens
         self._characters += len(text)
-        if self._characters >= MOST_CHARACTERS or len(texts) - self._acked >= MOST_PIECES:
-            self.congested = True
         if self._first_token_ms is None:
             self._first_token_ms = self._since_accepted_ms()
         if not self._listed:
@@ -256,8 +257,6 @@ class Run:
         self._seq += item.count
         self._acked = self._sent
         self._characters -= self._flying_characters
-        if self.congested:
-            self.congested = self._characters >= MOST_CHARACTERS or len(self._texts) - self._acked >= MOST_PIECES
         self.tally = item.tally
         if item.flags & TERMINAL:
             self.over = True
