@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from gateway.caller import NOBODY, Caller
 from gateway.dialect import Ask, Begin, Close, Dialect, Resume, Say, Stop
 from gateway.outbox import Outbox, Writer
 
@@ -16,10 +17,11 @@ MOST_EARLY = 64
 class Connection:
     """Input comes by callback (`on_text`), so that an endpoint may but need not be a loop."""
 
-    __slots__ = ("_closed", "_early", "active_at", "dialect", "hub", "outbox", "session")
+    __slots__ = ("_closed", "_early", "active_at", "caller", "dialect", "hub", "outbox", "session")
 
-    def __init__(self, hub: "Hub", dialect: Dialect, writer: Writer) -> None:
+    def __init__(self, hub: "Hub", dialect: Dialect, writer: Writer, caller: Caller = NOBODY) -> None:
         self.hub = hub
+        self.caller = caller
         self.dialect = dialect
         self.outbox = Outbox(dialect, writer, hub.touch)
         self.session: LiveSession | None = None

@@ -126,7 +126,7 @@ class Hub:
 
     def begin(self, connection: Connection, system: str | None, model: str | None) -> None:
         """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it."""
-        session = LiveSession(f"s_{secrets.token_hex(12)}", "", system, model)
+        session = LiveSession(f"s_{secrets.token_hex(12)}", connection.caller.owner, system, model)
         self._sessions[session.id] = session
         connection.session = session
         session.joining += 1
@@ -155,6 +155,9 @@ class Hub:
         answer: Attached,
     ) -> None:
         self._see_epoch(answer.epoch)
+        if answer.owner != connection.caller.owner:  # another's session is one that does not exist
+            self._not_joined(connection, session, SessionNotFound())
+            return
         session.joining -= 1
         session.attached(answer, after)
         if connection not in self._connections:

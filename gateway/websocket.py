@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway import origin, protocol
+from gateway.caller import caller_of
 from gateway.connection import Connection
 from gateway.dialect import Dialect
 from gateway.hub import Hub
@@ -45,7 +46,7 @@ class ChatSocket:
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
             protocol_object = scope.get("extensions", {}).get(WRITER)
             writer = AsgiWriter(send) if protocol_object is None else DirectWriter(protocol_object)
-            connection = Connection(self._hub, dialect, writer)
+            connection = Connection(self._hub, dialect, writer, caller_of(scope))
             writer.listen(connection.on_text)
             await self._pump(connection, writer, receive)
 

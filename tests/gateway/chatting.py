@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from gateway.caller import NOBODY, Caller
 from gateway.connection import Connection
 from gateway.dialect import Dialect
 from gateway.hub import Hub
@@ -75,9 +76,9 @@ class FakeWriter:
 class Client:
     """A client and its connection. `position`: the cursor of the last event it has."""
 
-    def __init__(self, hub: Hub, dialect: Dialect) -> None:
+    def __init__(self, hub: Hub, dialect: Dialect, caller: Caller = NOBODY) -> None:
         self.writer = FakeWriter()
-        self.connection = Connection(hub, dialect, self.writer)
+        self.connection = Connection(hub, dialect, self.writer, caller)
         self._parsed: list[Frame] = []
         self._writes = 0  # how many of them are parsed
         self._read = 0
