@@ -40,10 +40,11 @@ class Outbox:
     __slots__ = (
         "_after",
         "_dialect",
-        "_last",
         "_payloads",
         "_touch",
         "blocked_at",
+        "last",
+        "last_seq",
         "live",
         "next_index",
         "reading",
@@ -56,7 +57,8 @@ class Outbox:
         self._touch = touch  # asks for a flush soon
         self._payloads: list[bytes] = []
         self._after: Cursor | None = None
-        self._last: Item | None = None
+        self.last: Item | None = None  # the first one that was written of its attempt, or a later one
+        self.last_seq = 0  # of the last event that was written, in the attempt of `last`
         self.next_index = 0
         self.live = False
         self.reading = False  # a page is on its way
@@ -65,11 +67,24 @@ class Outbox:
     @property
     def after(self) -> Cursor | None:
         """The last event that was written."""
-        return self._after if self._last is None else self._last.cursor
+        return self._after if self.last is None else self.last.cursor._replace(seq=self.last_seq)
 
     def begin(self, after: Cursor | None, next_index: int) -> None:
         """Set the position; also after a loss."""
-        self._after, self._last, self.next_index = after, None, next_index
+        self._after, self.last, self.next_index = after, None, next_index
+
+    def follow(self, item: Item) -> bool:
+        """The short way of the commonest item: more pieces of the attempt that was written last, as `first` tells where
+        there is no gap. False: it is another one, or has to wait."""
+        index = self.next_index
+        if item.index != index or item.flags or not item.first or not self.live:
+            return False
+        self.next_index = index + 1
+        self.last_seq = item.first + item.count - 1
+        payloads = self._dialect.events(item, 0)
+        if payloads:
+            self.put(payloads)
+        return True
 
     def offer(self, item: Item) -> bool:
         """A drained item. False: there is a gap before it."""
@@ -86,7 +101,8 @@ class Outbox:
         skip = 0
         if self._after is not None:
             skip, self._after = _overlap(item, self._after), None
-        self._last = item
+        self.last = item
+        self.last_seq = item.first + item.count - 1
         self.next_index = item.index + 1
         payloads = self._dialect.events(item, skip)
         if payloads:

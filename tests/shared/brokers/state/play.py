@@ -71,19 +71,8 @@ class Run:
             events.append(Done("stop", Usage(1, 1, False), Timing(0, None, 1), "written by a worker"))
         base = 0 if restart or self.restarted else self.lease.tally.pieces
         pieces = base + self.pieces + len(texts)
-        lease = self.lease
-        return Item(
-            lease.session,
-            lease.generation,
-            lease.attempt,
-            lease.nonce,
-            lease.id,
-            first,
-            len(events),
-            int(flags),
-            Tally(pieces, pieces, 7, 5),
-            encode_events(events),
-        )
+        tally = Tally(pieces, pieces, 7, 5)
+        return Flush(self.lease.number, first, len(events), int(flags), tally, encode_events(events))
 
     def stored(self, item: Item, texts: list[str]) -> None:
         self.sent.append(item)
