@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
+from shared.answer import Answer
 from shared.brokers.manager import calls
 from shared.brokers.manager.home import Home
 from shared.brokers.manager.wire import Wire, open_wire
-from shared.answer import Answer
 from shared.errors import BrokerUnavailable
 from shared.messages import Batch, Polled
 
