@@ -168,7 +168,7 @@ class Server:
 
     @asynccontextmanager
     async def socket(self, *subprotocols: str, **headers: str) -> AsyncIterator[Socket]:
-        if self.kind == "ours":
+        if self.kind != "any":
             given: list[Any] = list(subprotocols)
             async with connect(self._url, subprotocols=given or None, additional_headers=headers) as session:
                 yield Socket(session)
@@ -192,15 +192,15 @@ class Server:
         return error.response.status_code
 
 
-@pytest.fixture(params=["ours", "any"])
+@pytest.fixture(params=["own", "stock", "any"])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
-    """The whole service, through our own server class and through one that knows nothing of ours."""
+    """The whole service, through our own server class, through uvicorn's, and through another server than uvicorn."""
     async with service() as found:
         if request.param == "any":
             yield Server("any", found, "")
         else:
-            async with serving(found.app) as served:
-                yield Server("ours", found, served.url)
+            async with serving(found.app, ws=request.param) as served:
+                yield Server(request.param, found, served.url)
         await until(lambda: len(found.hub) == 0)
         assert found.hub._sessions == {}
 
