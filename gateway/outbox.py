@@ -14,6 +14,7 @@ from shared.messages import Cursor, Item
 # Bytes that the socket may leave unsent. A writer has the same number as its high-water mark, so that `on_drained` is
 # sure to follow. Each reader that does not read costs that much, with a piece or a page on top.
 ROOM = 16 << 10
+_NOTHING: list[bytes] = []  # of all that have nothing to write; never changed
 
 
 class Writer(Protocol):
@@ -25,8 +26,9 @@ class Writer(Protocol):
         """Send text frames with these payloads, in one write. A closed socket swallows them."""
         ...
 
-    def buffered(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+    @property
+    def full(self) -> bool:
+        """Whether the kernel has yet to take more than ROOM bytes."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -55,7 +57,7 @@ class Outbox:
         self.writer = writer
         self._dialect = dialect
         self._touch = touch  # asks for a flush soon
-        self._payloads: list[bytes] = []
+        self._payloads = _NOTHING
         self._after: Cursor | None = None
         self.last: Item | None = None  # the first one that was written of its attempt, or a later one
         self.last_seq = 0  # of the last event that was written, in the attempt of `last`
@@ -118,10 +120,11 @@ class Outbox:
 
     def flush(self, now: float) -> bool:
         """One write. False: the socket has no room for more; then the outbox is not live until it has."""
-        payloads, self._payloads = self._payloads, []
+        payloads, writer = self._payloads, self.writer
         if payloads:
-            self.writer.send(payloads)
-        if self.writer.buffered() <= ROOM:
+            self._payloads = _NOTHING
+            writer.send(payloads)
+        if not writer.full:
             return True
         self.live = False
         self.blocked_at = now if self.blocked_at is None else self.blocked_at
