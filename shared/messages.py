@@ -373,7 +373,7 @@ class Polled(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
-    """An item that was not stored: its place in the appended list, and why. `age_ms` as in Cancelled."""
+    """A flush that was not stored: its place in the appended list, and why. `age_ms` as in Cancelled."""
 
     place: int
     reason: Literal["fenced", "cancelled"]

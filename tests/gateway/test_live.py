@@ -3,12 +3,12 @@ import pytest
 from gateway.dialect import Ask
 from gateway.line import Entry
 from gateway.live import FURTHEST, LiveSession
-from shared.messages import Attached, Cursor, Flag, Item, Page, Tally, encode_events
+from shared.messages import Attached, Cursor, Flag, Item, Page, encode_events
 
 
 def item(generation: int, index: int, *, end: bool = False) -> Item:
     flags = int(Flag.TERMINAL) if end else 0
-    return Item("s_1", generation, 1, "00c0ffee", f"m{generation}", index, 1, flags, Tally(), encode_events([]), index)
+    return Item("s_1", generation, 1, "00c0ffee", f"m{generation}", index, 1, flags, encode_events([]), index)
 
 
 def attached(*, newest: int = -1, running: int = 0, ended: int = 0) -> Attached:
@@ -52,9 +52,33 @@ def test_a_message_that_is_known_to_run_need_not_wait_to_be_known() -> None:
 def test_an_item_tells_what_runs_and_a_terminal_that_nothing_does() -> None:
     live = session()
     live.note(item(7, 0))
-    assert (live.open, live.generation, live.newest, live.heard_at) == (["m7"], 7, 0, 5.0)
+    assert (live.open, live.generation, live.newest) == (["m7"], 7, 0)
     live.note(item(7, 1, end=True))
-    assert (live.open, live.generation, live.newest, live.heard_at) == ([], 7, 1, 6.0)
+    assert (live.open, live.generation, live.newest) == ([], 7, 1)
+
+
+def test_a_look_tells_when_something_was_heard_last() -> None:
+    live = session()
+    live.look(4.0)
+    assert live.heard_at == 0.0
+    live.note(item(7, 0))
+    live.look(5.0)
+    live.look(6.0)
+    assert live.heard_at == 5.0
+    live.note(item(7, 0))
+    live.look(7.0)
+    assert live.heard_at == 5.0
+    live.note(item(7, 1, end=True))
+    live.look(8.0)
+    assert live.heard_at == 8.0
+
+
+def test_what_is_known_to_be_there_is_not_drained_yet() -> None:
+    live = session()
+    live.note(item(7, 0))
+    live.know(3)
+    live.know(2)
+    assert (live.newest, live.after) == (3, item(7, 0).cursor)
 
 
 def test_old_items_start_nothing_again() -> None:

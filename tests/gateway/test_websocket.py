@@ -31,7 +31,7 @@ from shared.messages import (
     Done,
     Event,
     Flag,
-    Item,
+    Flush,
     Lease,
     Started,
     Tally,
@@ -65,19 +65,14 @@ async def echo(worker: WorkerSide) -> None:
             await worker.append([reply(lease)])
 
 
-def reply(lease: Lease) -> Item:
+def reply(lease: Lease) -> Flush:
     content = decode_request(lease.request).turns[-1].content
     chunks = [f"chunk {n}: {content}" for n in range(1, 6)]
     deltas = [chunks[0], *("\n" + chunk for chunk in chunks[1:])]
     end = Done("stop", Usage(1, 5, False), Timing(0, 0, 0), text_sha256("".join(deltas)))
     events: list[Event] = [Started("echo"), *map(Delta, deltas), end]
     flags = int(Flag.STARTED | Flag.TERMINAL)
-    one = lease
-    return Item(
-        *(one.session, one.generation, one.attempt, one.nonce, one.id, 0, len(events), flags),
-        Tally(5, 5, 1, 0),
-        encode_events(events),
-    )
+    return Flush(lease.number, 0, len(events), flags, Tally(5, 5, 1, 0), encode_events(events))
 
 
 class Service:
