@@ -7,7 +7,7 @@ from gateway.live import LiveSession
 from gateway.outbox import Outbox
 from gateway.protocol import JsonDialect
 from shared.messages import Cursor, Delta, Flag, Item, encode_events
-from tests.gateway.chatting import Chats, Client, FakeWriter, chatting
+from tests.gateway.chatting import Chats, Client, FakeWriter, chatting, turns
 
 
 def item(index: int, *, first: int | None = None, end: bool = False) -> Item:
@@ -190,6 +190,33 @@ async def test_a_second_reader_comes_and_goes() -> None:
         run.done()
         chats.one.pull()
         check_all_arrived(chats, client)
+
+
+async def test_a_second_reader_that_has_everything_already_gets_what_follows() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        other = chats.one.resume(client.session, client.events[-1]["cursor"])
+        await chats.settle()
+        run.say("b")
+        chats.one.pull()
+        assert [frame["text"] for frame in other.events] == ["b"]
+        check_all_arrived(chats, client)
+
+
+async def test_who_has_gone_gets_nothing_more_while_somebody_joins() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        chats.one.broker.hold("attach")
+        other = chats.one.resume(client.session)
+        await turns()
+        client.go()
+        before = len(client.writer.writes)
+        run.say("b")
+        chats.one.pull()
+        assert len(client.writer.writes) == before
+        chats.one.broker.release()
+        await chats.settle()
+        check_all_arrived(chats, other)
 
 
 async def test_the_first_reader_goes_and_the_second_one_has_the_short_way() -> None:
