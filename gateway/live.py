@@ -161,7 +161,7 @@ class LiveSession:
         """Let further pieces for the only reader go the short way, past `note`, if they can."""
         if len(self.connections) == 1 and not self._held:
             outbox = self.connections[0].outbox
-            if outbox.last is self._last:
+            if outbox.live and outbox.last is self._last:
                 self.lane = outbox
 
     def leave_lane(self) -> None:
