@@ -36,7 +36,7 @@ from shared.messages import (
 )
 
 PAGE_BYTES = 16 << 10
-SILENCE = 1.0  # seconds after which a running session that says nothing is checked by position
+SILENCE = 1.0  # seconds: a running session that says nothing between two ticks is checked by position
 log = structlog.get_logger("gateway")
 
 
@@ -372,16 +372,17 @@ class Hub:
         """Once a second, while there are connections."""
         self._timer = asyncio.get_running_loop().call_later(SILENCE, self._tick) if self._connections else None
         now = self._clock.now()
+        silent = []
         for session in self._sessions.values():
-            session.look(now)
+            if not session.look(now) and session.line.running and session.connections:
+                silent.append(session)
             self._close_gaps(session)  # where a page could not be read
-        self._check_silent(now - SILENCE)
+        self._check(silent)
         self._patience.try_blocked(self._blocked, now)
         self._patience.try_idle(self._connections, now)
 
-    def _check_silent(self, limit: float) -> None:
+    def _check(self, silent: list[LiveSession]) -> None:
         """G8: a running session that says nothing may have missed something."""
-        silent = [s for s in self._sessions.values() if s.line.running and s.heard_at <= limit and s.connections]
         if silent:
             then(self._broker.newest([session.id for session in silent]), partial(self._checked, silent), ignore)
 

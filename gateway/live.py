@@ -81,11 +81,13 @@ class LiveSession:
         """There is an item with this index."""
         self._newest = max(self._newest, newest)
 
-    def look(self, now: float) -> None:
-        """Called now and then, so that hearing something costs nothing."""
+    def look(self, now: float) -> bool:
+        """Whether there is anything new since the last look. So hearing something costs nothing by itself."""
         newest = self.newest
-        if newest != self._seen:
-            self._seen, self.heard_at = newest, now
+        if newest == self._seen:
+            return False
+        self._seen, self.heard_at = newest, now
+        return True
 
     @property
     def open(self) -> list[str]:

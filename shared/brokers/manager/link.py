@@ -188,14 +188,17 @@ class ManagerLink:
     def _answered(self, data: bytes) -> None:
         sent, self._sent = self._sent, []
         for call, result in zip(sent, calls.decode_answers([call.method for call in sent], data), strict=True):
-            try:
-                if isinstance(result, Exception):
-                    call.answer.bring_error(result)
-                else:
-                    call.answer.bring(result)
-            except Exception as error:  # of whoever took it: the others are to have theirs
-                self._loop.call_exception_handler({"message": f"{call.method}: its answer", "exception": error})
+            self._settle(call, result)
         self._flush()
+
+    def _settle(self, call: Call, result: Any) -> None:
+        try:
+            if isinstance(result, Exception):
+                call.answer.bring_error(result)
+            else:
+                call.answer.bring(result)
+        except Exception as error:  # of whoever took it: the others are to have theirs
+            self._loop.call_exception_handler({"message": f"{call.method}: its answer", "exception": error})
 
     def _check_patience(self) -> None:
         """Fail what has waited too long. A timer of the link, stopped when nothing is under way."""
@@ -207,7 +210,7 @@ class ManagerLink:
 
     def _fail(self, failed: list[Call]) -> None:
         for call in failed:
-            call.answer.bring_error(BrokerUnavailable())
+            self._settle(call, BrokerUnavailable())
 
     # --- long polls --------------------------------------------------------------------------------------------------
 
