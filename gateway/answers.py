@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from shared.answer import Answer
 from shared.errors import ChatError
 
 T = TypeVar("T")
@@ -11,6 +12,9 @@ T = TypeVar("T")
 
 def then(future: "asyncio.Future[T]", done: Callable[[T], None], failed: Callable[[ChatError], None]) -> None:
     """Call back when the answer is here. An error that is none of ours goes to the event loop's handler."""
+    if isinstance(future, Answer):
+        future.then(done, failed)
+        return
 
     def answered(future: "asyncio.Future[T]") -> None:
         if future.cancelled():

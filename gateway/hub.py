@@ -36,7 +36,7 @@ from shared.messages import (
 )
 
 PAGE_BYTES = 16 << 10
-SILENCE = 1.0  # seconds after which a running session that says nothing is checked by position
+SILENCE = 1.0  # seconds: a running session that says nothing between two ticks is checked by position
 log = structlog.get_logger("gateway")
 
 
@@ -86,20 +86,24 @@ class Hub:
             if session is not None and session.waits(news.id):
                 for connection in session.connections:
                     connection.outbox.put(connection.dialect.queued(news.id, news.place))
-        sessions, now = self._sessions, self._clock.now()
+        sessions = self._sessions
         for item in batch.items:
             session = sessions.get(item.session)
-            if session is not None and not session.hold_back(item):
-                self._deliver(session, item, now)
+            if session is None or (session.lane is not None and session.lane.follow(item)):
+                continue
+            if not session.hold_back(item):
+                self._deliver(session, item)
         self._flush()
 
-    def _deliver(self, session: LiveSession, item: Item, now: float) -> None:
-        session.note(item, now)
+    def _deliver(self, session: LiveSession, item: Item) -> None:
+        session.note(item)
         for connection in session.connections:  # also of what was seen before: in a page, by one connection only
             if not connection.outbox.offer(item):
                 self._catch_up(connection)
         if item.flags & TERMINAL:
             self._advance(session)
+        else:
+            session.take_lane()
 
     def touch(self, outbox: Outbox) -> None:
         """The outbox has something to be written in this turn of the loop."""
@@ -164,6 +168,7 @@ class Hub:
             self._leave(session)
             return
         connection.session = session
+        session.leave_lane()
         session.connections.append(connection)
         page = answer.page
         first = page.items[0].index if page.items else answer.newest + 1
@@ -197,6 +202,7 @@ class Hub:
         if session is not None:
             session.line.drop(connection)
             if connection in session.connections:
+                session.leave_lane()
                 session.connections.remove(connection)
             self._leave(session)
 
@@ -251,7 +257,7 @@ class Hub:
     def _release(self, session: LiveSession) -> None:
         """The submit has its answer: what was held back may go, and so may the next message."""
         for item in session.release():
-            self._deliver(session, item, self._clock.now())
+            self._deliver(session, item)
         for connection in session.connections:
             if not connection.outbox.live:
                 self._catch_up(connection)
@@ -282,6 +288,7 @@ class Hub:
         session, outbox = connection.session, connection.outbox
         if session is None or outbox.reading or outbox.blocked_at is not None or session.line.submitting is not None:
             return
+        session.leave_lane()
         outbox.reading = True
         then(
             self._broker.read(session.id, outbox.after, PAGE_BYTES),
@@ -308,7 +315,7 @@ class Hub:
         for item in page.items:
             if item.index >= outbox.next_index:
                 outbox.write(item)
-            session.note(item, self._clock.now())
+            session.note(item)
         if not outbox.flush(self._clock.now()):
             self._blocked[outbox] = None
             return
@@ -348,7 +355,7 @@ class Hub:
         session.attached(answer)
         for item in answer.page.items:
             if not session.hold_back(item):
-                self._deliver(session, item, self._clock.now())
+                self._deliver(session, item)
         self._close_gaps(session)
         self._advance(session)
 
@@ -364,22 +371,24 @@ class Hub:
     def _tick(self) -> None:
         """Once a second, while there are connections."""
         self._timer = asyncio.get_running_loop().call_later(SILENCE, self._tick) if self._connections else None
+        now = self._clock.now()
+        silent = []
         for session in self._sessions.values():
+            if not session.look(now) and session.line.running and session.connections:
+                silent.append(session)
             self._close_gaps(session)  # where a page could not be read
-        self._check_silent()
-        self._patience.try_blocked(self._blocked, self._clock.now())
-        self._patience.try_idle(self._connections, self._clock.now())
+        self._check(silent)
+        self._patience.try_blocked(self._blocked, now)
+        self._patience.try_idle(self._connections, now)
 
-    def _check_silent(self) -> None:
+    def _check(self, silent: list[LiveSession]) -> None:
         """G8: a running session that says nothing may have missed something."""
-        limit = self._clock.now() - SILENCE
-        silent = [s for s in self._sessions.values() if s.line.running and s.heard_at <= limit and s.connections]
         if silent:
             then(self._broker.newest([session.id for session in silent]), partial(self._checked, silent), ignore)
 
     def _checked(self, sessions: list[LiveSession], newest: list[int]) -> None:
         for session, index in zip(sessions, newest, strict=True):
-            session.newest = max(session.newest, index)
+            session.know(index)
             self._close_gaps(session)
 
     # --- the end -----------------------------------------------------------------------------------------------------

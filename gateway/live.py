@@ -17,6 +17,7 @@ from shared.messages import (
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
+    from gateway.outbox import Outbox
 
 FURTHEST = 10**15  # generations (ms since 1970) beyond that are made up, and would leave cursors no room to grow
 
@@ -28,14 +29,18 @@ class LiveSession:
         "_begun",
         "_held",
         "_last",
+        "_last_index",
+        "_last_seq",
+        "_newest",
+        "_seen",
         "connections",
         "generation",
         "heard_at",
         "id",
         "joining",
+        "lane",
         "line",
         "model",
-        "newest",
         "owner",
         "running_id",
         "system",
@@ -51,16 +56,38 @@ class LiveSession:
         self.line = Line()
         self.generation = 0  # the newest one that we know to be accepted
         self.running_id = ""  # the message that `line.running` answers
-        self.newest = -1  # index of the newest item that we know of
-        self.heard_at = 0.0  # clock seconds of the last item
+        self.heard_at = 0.0  # clock seconds of the last look that saw something new
+        self._newest = self._seen = -1  # index of the newest item that we know of; the same at the last look
         self._begun = 0  # the newest generation of which a reader has seen something
-        self._last: Item | None = None
+        self._last: Item | None = None  # the first one that was drained of its attempt, or a later one
+        self._last_seq = 0  # of the last event that was drained, in the attempt of `_last`
+        self._last_index = -1  # of its item
+        self.lane: Outbox | None = None  # the only reader's, while its items go the short way
         self._held: list[Item] = []  # drained before their generation's Accepted
 
     @property
     def after(self) -> Cursor | None:
         """The last event that was drained here."""
-        return None if self._last is None else self._last.cursor
+        if self.lane is not None:
+            return self.lane.after
+        return None if self._last is None else self._last.cursor._replace(seq=self._last_seq)
+
+    @property
+    def newest(self) -> int:
+        """Index of the newest item that we know of."""
+        return self._newest if self.lane is None else max(self._newest, self.lane.next_index - 1)
+
+    def know(self, newest: int) -> None:
+        """There is an item with this index."""
+        self._newest = max(self._newest, newest)
+
+    def look(self, now: float) -> bool:
+        """Whether there is anything new since the last look. So hearing something costs nothing by itself."""
+        newest = self.newest
+        if newest == self._seen:
+            return False
+        self._seen, self.heard_at = newest, now
+        return True
 
     @property
     def open(self) -> list[str]:
@@ -83,7 +110,7 @@ class LiveSession:
         """Learn what the broker knows, and from a reader's cursor what it may have forgotten: a broker without its
         memory and with a clock that was set back would otherwise give generations that are older than the reader's."""
         self.owner, self.system, self.model = answer.owner, answer.system, answer.model
-        self.newest = max(self.newest, answer.newest)
+        self.know(answer.newest)
         self.line.ended(answer.ended)
         claimed = 0 if after is None or after.generation > FURTHEST else after.generation
         self.generation = max(self.generation, claimed)
@@ -114,8 +141,10 @@ class LiveSession:
         held, self._held = self._held, []
         return held
 
-    def note(self, item: Item, now: float) -> None:
+    def note(self, item: Item) -> None:
         """See an item, by drain or by read, perhaps again."""
+        if self.lane is not None:
+            self.leave_lane()
         generation, line = item.generation, self.line
         if item.flags & TERMINAL:
             line.ended(generation)
@@ -125,13 +154,24 @@ class LiveSession:
             self.generation = generation
         if generation > self._begun:
             self._begun = generation
-        self.heard_at = now
         index = item.index
-        if self._last is not None and index <= self._last.index:
-            return
-        if index > self.newest:
-            self.newest = index
-        self._last = item
+        if index > self._last_index:
+            self._newest = max(self._newest, index)
+            self._last, self._last_index, self._last_seq = item, index, item.first + item.count - 1
+
+    def take_lane(self) -> None:
+        """Let further pieces for the only reader go the short way, past `note`, if they can."""
+        if len(self.connections) == 1 and not self._held:
+            outbox = self.connections[0].outbox
+            if outbox.live and outbox.last is self._last:
+                self.lane = outbox
+
+    def leave_lane(self) -> None:
+        """Back to the usual way; what went the short one has been drained, too."""
+        lane, self.lane = self.lane, None
+        if lane is not None:
+            self._last, self._last_seq, self._last_index = lane.last, lane.last_seq, lane.next_index - 1
+            self._newest = max(self._newest, self._last_index)
 
     def _started(self, generation: int, id: str) -> None:
         self.line.started(generation)
@@ -143,5 +183,7 @@ class LiveSession:
         """The broker has lost its memory. Returns whether a reply was under way."""
         pending = self.line.running != 0
         self.line.reset()
-        self.newest, self._last, self._held = -1, None, []
+        self.lane = self._last = None
+        self._newest = self._last_index = self._seen = -1
+        self._held = []
         return pending

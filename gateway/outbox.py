@@ -14,6 +14,7 @@ from shared.messages import Cursor, Item
 # Bytes that the socket may leave unsent. A writer has the same number as its high-water mark, so that `on_drained` is
 # sure to follow. Each reader that does not read costs that much, with a piece or a page on top.
 ROOM = 16 << 10
+_NOTHING: list[bytes] = []  # of all that have nothing to write; never changed
 
 
 class Writer(Protocol):
@@ -25,8 +26,9 @@ class Writer(Protocol):
         """Send text frames with these payloads, in one write. A closed socket swallows them."""
         ...
 
-    def buffered(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+    @property
+    def full(self) -> bool:
+        """Whether the kernel has yet to take more than ROOM bytes."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -40,10 +42,11 @@ class Outbox:
     __slots__ = (
         "_after",
         "_dialect",
-        "_last",
         "_payloads",
         "_touch",
         "blocked_at",
+        "last",
+        "last_seq",
         "live",
         "next_index",
         "reading",
@@ -54,9 +57,10 @@ class Outbox:
         self.writer = writer
         self._dialect = dialect
         self._touch = touch  # asks for a flush soon
-        self._payloads: list[bytes] = []
+        self._payloads = _NOTHING
         self._after: Cursor | None = None
-        self._last: Item | None = None
+        self.last: Item | None = None  # the first one that was written of its attempt, or a later one
+        self.last_seq = 0  # of the last event that was written, in the attempt of `last`
         self.next_index = 0
         self.live = False
         self.reading = False  # a page is on its way
@@ -65,11 +69,24 @@ class Outbox:
     @property
     def after(self) -> Cursor | None:
         """The last event that was written."""
-        return self._after if self._last is None else self._last.cursor
+        return self._after if self.last is None else self.last.cursor._replace(seq=self.last_seq)
 
     def begin(self, after: Cursor | None, next_index: int) -> None:
         """Set the position; also after a loss."""
-        self._after, self._last, self.next_index = after, None, next_index
+        self._after, self.last, self.next_index = after, None, next_index
+
+    def follow(self, item: Item) -> bool:
+        """The short way of the commonest item: more pieces of the attempt that was written last, as `first` tells where
+        there is no gap. False: it is another one, or has to wait."""
+        index = self.next_index
+        if item.index != index or item.flags or not item.first or not self.live:
+            return False
+        self.next_index = index + 1
+        self.last_seq = item.first + item.count - 1
+        payloads = self._dialect.events(item, 0)
+        if payloads:
+            self.put(payloads)
+        return True
 
     def offer(self, item: Item) -> bool:
         """A drained item. False: there is a gap before it."""
@@ -86,7 +103,8 @@ class Outbox:
         skip = 0
         if self._after is not None:
             skip, self._after = _overlap(item, self._after), None
-        self._last = item
+        self.last = item
+        self.last_seq = item.first + item.count - 1
         self.next_index = item.index + 1
         payloads = self._dialect.events(item, skip)
         if payloads:
@@ -102,10 +120,11 @@ class Outbox:
 
     def flush(self, now: float) -> bool:
         """One write. False: the socket has no room for more; then the outbox is not live until it has."""
-        payloads, self._payloads = self._payloads, []
+        payloads, writer = self._payloads, self.writer
         if payloads:
-            self.writer.send(payloads)
-        if self.writer.buffered() <= ROOM:
+            self._payloads = _NOTHING
+            writer.send(payloads)
+        if not writer.full:
             return True
         self.live = False
         self.blocked_at = now if self.blocked_at is None else self.blocked_at

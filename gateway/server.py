@@ -17,10 +17,10 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.nascent import Nascent
+from gateway.deadlines import Deadlines
 from gateway.sockets import BACKLOG, addresses
 from gateway.uvicorn_http import HttpProtocol
-from gateway.uvicorn_ws import ChatProtocol
+from gateway.ws.protocol import Common, WebSocketProtocol
 from shared.settings import GatewaySettings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -28,6 +28,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LONGEST_DRAIN = 1.5
 ABORT_AFTER = 0.5  # for clients that do not take what is still unsent
 GRACE = 1  # for endpoints
+CLOSE_TIMEOUT = 10.0  # for clients, while nothing stops: to answer a close, and to take what is unsent before it
 SAME_STOP = 0.5  # one Ctrl-C reaches a process by its group and by its parent: two signals, one wish
 RETRY_AFTER_MS = (500, 2_000)  # clients that come back all at once would be a second outage
 
@@ -46,11 +47,13 @@ class Leaving(Protocol):
 
 def configure(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     """uvicorn's settings; there is nothing in them for users to choose."""
-    nascent = Nascent(settings.handshake_timeout)
+    nascent = Deadlines(settings.handshake_timeout)
+    common = Common(settings.max_message_bytes, settings.ping_interval, CLOSE_TIMEOUT)
+    own = cast(type[asyncio.Protocol], partial(WebSocketProtocol, common))
     return uvicorn.Config(
         app,
         http=cast(type[asyncio.Protocol], partial(HttpProtocol, nascent)),
-        ws=ChatProtocol,
+        ws=own if settings.ws == "own" else "websockets-sansio",
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,
@@ -125,7 +128,7 @@ class Server(uvicorn.Server):
 
     def websockets(self) -> int:
         """How many are open."""
-        return sum(isinstance(one, ChatProtocol) for one in self.server_state.connections)
+        return sum(not isinstance(one, HttpProtocol) for one in self.server_state.connections)
 
     def abort_connections(self) -> None:
         """Drop them all, with what is unsent."""

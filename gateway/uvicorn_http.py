@@ -7,8 +7,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.nascent import Nascent
-from gateway.uvicorn_ws import ChatProtocol
+from gateway.deadlines import Deadlines
 
 HEADERS_LIMIT = 65_536  # bytes of one request's line and headers
 _TOO_LARGE = (
@@ -24,7 +23,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(
         self,
-        nascent: Nascent,
+        nascent: Deadlines,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -61,10 +60,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
+        if self.scope["http_version"] != "1.1":
+            self.send_400_response("A WebSocket needs HTTP/1.1.")
+            return
         super().handle_websocket_upgrade()
-        protocol = self.transport.get_protocol()
-        assert isinstance(protocol, ChatProtocol)
-        protocol.answer_unparsed_request()
         self.parser = None  # type: ignore[assignment]  # parser and protocol hold each other: 4 KB until the next gc
 
     def abort(self) -> None:

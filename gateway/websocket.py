@@ -1,7 +1,7 @@
 """The endpoint `/ws`: from the handshake to a Connection.
 
-Our own server class hands text frames straight to the connection, and the pump only waits for the end; with any other
-ASGI server it is the pump that feeds them.
+Our own server class hands text straight to the connection, and the endpoint is over once the client is let in; with any
+other ASGI server it is a pump that feeds the connection.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,11 @@ from gateway.caller import caller_of
 from gateway.connection import Connection
 from gateway.dialect import Dialect
 from gateway.hub import Hub
+from gateway.outbox import ROOM
 from gateway.plain import PlainDialect
 from gateway.protocol import JsonDialect
-from gateway.uvicorn_ws import WRITER
-from gateway.writers import AsgiWriter, DirectWriter
+from gateway.writers import AsgiWriter
+from gateway.ws.asgi import DIRECT, Direct
 from shared.settings import Settings
 
 NO_BINARY = 1003
@@ -33,7 +34,7 @@ class ChatSocket:
         self._largest = settings.gateway.max_message_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection until it ends."""
+        """Let a client in, or not; serve it until it ends where there is no direct way."""
         spoken = choose_dialect(scope["subprotocols"])
         if not origin.allowed(scope["headers"], self._origins):
             await PlainTextResponse("This Origin is not allowed.\n", 403)(scope, receive, send)
@@ -44,13 +45,15 @@ class ChatSocket:
             await receive()  # websocket.connect
             subprotocol, dialect = spoken
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
-            protocol_object = scope.get("extensions", {}).get(WRITER)
-            writer = AsgiWriter(send) if protocol_object is None else DirectWriter(protocol_object)
-            connection = Connection(self._hub, dialect, writer, caller_of(scope))
-            writer.listen(connection.on_text)
-            await self._pump(connection, writer, receive)
+            direct: Direct | None = scope.get("extensions", {}).get(DIRECT)
+            if direct is not None:
+                connection = Connection(self._hub, dialect, direct, caller_of(scope))
+                direct.adopt(connection.on_text, connection.on_gone, ROOM)
+            else:
+                writer = AsgiWriter(send)
+                await self._pump(Connection(self._hub, dialect, writer, caller_of(scope)), writer, receive)
 
-    async def _pump(self, connection: Connection, writer: AsgiWriter | DirectWriter, receive: Receive) -> None:
+    async def _pump(self, connection: Connection, writer: AsgiWriter, receive: Receive) -> None:
         try:
             while True:
                 message = await receive()

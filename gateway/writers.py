@@ -1,59 +1,15 @@
-"""Two ways from an outbox to a socket: straight into the transport, or through ASGI's `send`."""
+"""The way from an outbox to a socket through ASGI's `send`. Our own server class is a writer itself."""
 
 import asyncio
 from collections.abc import Callable
 
 from starlette.types import Send
 
-from gateway.frames import text_frame
 from gateway.outbox import ROOM
-from gateway.uvicorn_ws import ChatProtocol
-
-
-class DirectWriter:
-    """Frames made here, one write per flush. For our own server class."""
-
-    __slots__ = ("_protocol",)
-
-    def __init__(self, protocol: ChatProtocol) -> None:
-        self._protocol = protocol
-        protocol.limit(ROOM)
-
-    @property
-    def on_drained(self) -> Callable[[], None] | None:
-        """See gateway.outbox.Writer."""
-        return self._protocol.on_drained
-
-    @on_drained.setter
-    def on_drained(self, callback: Callable[[], None] | None) -> None:
-        self._protocol.on_drained = callback
-
-    def listen(self, on_text: Callable[[str], None]) -> None:
-        """Have text frames handed over as they are read, without a queue and a task in between."""
-        self._protocol.listen(on_text)
-
-    def send(self, payloads: list[bytes]) -> None:
-        """See gateway.outbox.Writer."""
-        if len(payloads) == 1:
-            self._protocol.write(text_frame(payloads[0]))
-        else:
-            self._protocol.write(b"".join([text_frame(payload) for payload in payloads]))
-
-    def buffered(self) -> int:
-        """See gateway.outbox.Writer."""
-        return self._protocol.buffered()
-
-    async def room(self) -> None:
-        """Return when the socket takes more, or is gone."""
-        await self._protocol.writable.wait()
-
-    def close(self, code: int, reason: str) -> None:
-        """See gateway.outbox.Writer."""
-        self._protocol.close(code, reason)
 
 
 class AsgiWriter:
-    """For any other ASGI server: a task of its own, while there is something to send."""
+    """See gateway.outbox.Writer. For any ASGI server: a task of its own, while there is something to send."""
 
     def __init__(self, send: Send) -> None:
         self.on_drained: Callable[[], None] | None = None
@@ -65,9 +21,6 @@ class AsgiWriter:
         self._room = asyncio.Event()
         self._room.set()
 
-    def listen(self, on_text: Callable[[str], None]) -> None:
-        """ASGI has no such way: frames come by `receive`."""
-
     def send(self, payloads: list[bytes]) -> None:
         """See gateway.outbox.Writer."""
         if self._closing is None:
@@ -75,8 +28,13 @@ class AsgiWriter:
             self._buffered += sum(map(len, payloads))
             self._start()
 
-    def buffered(self) -> int:
+    @property
+    def full(self) -> bool:
         """See gateway.outbox.Writer."""
+        return self._buffered > ROOM
+
+    def buffered(self) -> int:
+        """Bytes that `send` has not taken yet."""
         return self._buffered
 
     async def room(self) -> None:

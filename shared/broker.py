@@ -31,7 +31,7 @@ from shared.messages import (
     Attached,
     Batch,
     Cursor,
-    Item,
+    Flush,
     Page,
     Polled,
     Refusal,
@@ -119,12 +119,12 @@ class WorkerBroker(Protocol):
         """
         ...
 
-    def append(self, items: Sequence[Item]) -> Future[list[Refusal]]:
-        """Store flushes, in order; an empty answer says that all were stored. A repeat (same first seq and count) is
-        fine.
+    def append(self, flushes: Sequence[Flush]) -> Future[list[Refusal]]:
+        """Store each as an item of its session, in order; an empty answer says that all were stored. A repeat (same
+        first seq and count) is fine, also where the lease has been settled by its terminal.
 
         `fenced`: this attempt may write no more: abort it. `cancelled`: nothing was stored; abort, and send the
-        terminal alone, over the text that was acknowledged. An item with Flag.TERMINAL settles its lease.
+        terminal alone, over the text that was acknowledged. One with Flag.TERMINAL settles its lease.
         """
         ...
 

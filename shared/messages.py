@@ -205,11 +205,27 @@ class Tally(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first_token_ms: int | None = None
 
 
-class Item(msgspec.Struct, array_like=True, gc=False):
-    """What one flush adds to one session: `count` events, numbered from `first` within their attempt.
+class Flush(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a worker adds to a reply, by its lease: `count` events, numbered from `first` within the attempt, and the
+    reply's tally with them."""
 
-    `index` counts the session's items and is set by the broker when it files one (G8: a reader that holds item n writes
-    n + 1 next, and so sees any gap); it is the only field ever changed.
+    lease: int
+    first: int
+    count: int
+    flags: int
+    tally: Tally
+    events: bytes
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it ends the generation."""
+        return bool(self.flags & TERMINAL)
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one flush has added to one session: `count` events, numbered from `first` within their attempt.
+
+    `index` counts the session's items (G8: a reader that holds item n writes n + 1 next, and so sees any gap).
     """
 
     session: str
@@ -220,14 +236,13 @@ class Item(msgspec.Struct, array_like=True, gc=False):
     first: int
     count: int
     flags: int
-    tally: Tally
     events: bytes
-    index: int = -1
+    index: int
 
     @property
     def weight(self) -> int:
         """Bytes of memory that it takes, as an estimate: its objects and their share of the reply, and the events."""
-        return len(self.events) + 350
+        return len(self.events) + 250
 
     @property
     def cursor(self) -> Cursor:
@@ -358,7 +373,7 @@ class Polled(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
-    """An item that was not stored: its place in the appended list, and why. `age_ms` as in Cancelled."""
+    """A flush that was not stored: its place in the appended list, and why. `age_ms` as in Cancelled."""
 
     place: int
     reason: Literal["fenced", "cancelled"]

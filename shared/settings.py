@@ -152,6 +152,8 @@ class GatewaySettings(Section):
     """seconds between telling clients to go elsewhere and stopping"""
     max_message_bytes: Annotated[int, Field(ge=1, le=64 << 20)] = 65_536
     """bytes that a client's message may have"""
+    ws: Annotated[Literal["own", "stock"], BeforeValidator(_lower)] = "own"
+    """what speaks WebSocket: own, or stock for uvicorn's class, to compare with"""
 
 
 class WorkerSettings(Section):

@@ -18,12 +18,17 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.websocket", "gateway.health", "gateway.pages"},
     {"gateway.hub"},
     {"gateway.protocol", "gateway.plain", "gateway.line", "gateway.outbox", "gateway.dialect"},
+    {"gateway.ws.protocol", "gateway.ws.asgi", "gateway.ws.parser", "gateway.ws.handshake", "gateway.ws.keepalive"},
 )
 PURE = (
     "gateway.protocol",
     "gateway.plain",
     "gateway.line",
     "gateway.dialect",
+    "gateway.ws.codes",
+    "gateway.ws.frames",
+    "gateway.ws.handshake",
+    "gateway.ws.parser",
     "worker.batching",
     "shared.brokers.state",
 )

@@ -8,7 +8,7 @@ import structlog
 from shared.broker import WorkerBroker
 from shared.clock import Clock
 from shared.errors import BrokerUnavailable
-from shared.messages import Item, Refusal
+from shared.messages import Flush, Refusal
 from worker.batching import Pacer
 from worker.run import Run
 
@@ -45,8 +45,8 @@ class Flusher:
         self._loop = asyncio.get_running_loop()
         self._pacer = Pacer()
         self._offered: list[Run] = []
-        self._flying: list[Run] = []  # whose items are on their way, place by place
-        self._items: list[Item] = []
+        self._flying: list[Run] = []  # whose flushes are on their way, place by place
+        self._flushes: list[Flush] = []
         self._pause = FIRST_PAUSE
         self._timer: asyncio.Handle | None = None  # of the next flush, or of a repetition
         self._armed = False  # a timer is set or an answer is awaited
@@ -62,12 +62,12 @@ class Flusher:
             self._arm()
         elif urgent and not self._urgent:
             self._urgent = True
-            if not self._items:
+            if not self._flushes:
                 self._arm()
 
     def linked(self) -> None:
         """The broker has answered something: if an append is to be repeated, now is the time."""
-        if self._items and self._timer is not None:
+        if self._flushes and self._timer is not None:
             self._timer.cancel()
             self._send()
 
@@ -106,7 +106,7 @@ class Flusher:
         except Exception as error:  # better a new process than one that sends nothing any more
             self._owner.broken(error)
             return
-        if self._items:
+        if self._flushes:
             self._send()
         else:
             self._next()
@@ -114,20 +114,20 @@ class Flusher:
     def _collect(self) -> None:
         """Empty the runs that were offered, in their order, as far as one append may go."""
         offered, self._offered, self._urgent = self._offered, [], False
-        flying, items, size = self._flying, self._items, 0
+        flying, flushes, size = self._flying, self._flushes, 0
         for run in offered:
             if size > MOST_BYTES:
                 self._offered.append(run)
                 continue
-            item = run.take()
-            if item is not None:
+            flush = run.take()
+            if flush is not None:
                 flying.append(run)
-                items.append(item)
-                size += len(item.events)
+                flushes.append(flush)
+                size += len(flush.events)
 
     def _send(self) -> None:
         self._timer = None
-        self._broker.append(self._items).add_done_callback(self._answered)
+        self._broker.append(self._flushes).add_done_callback(self._answered)
 
     def _answered(self, answer: "asyncio.Future[list[Refusal]]") -> None:
         error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
@@ -144,19 +144,19 @@ class Flusher:
             self._owner.broken(error)
 
     def _repeat(self) -> None:
-        """Whether the items were stored is unknown: the same again, but for runs that are of no interest any more."""
-        kept = [(run, item) for run, item in zip(self._flying, self._items, strict=True) if not run.over]
-        self._flying, self._items = [run for run, _ in kept], [item for _, item in kept]
+        """Whether the flushes were stored is unknown: the same again, but for runs that are of no interest any more."""
+        kept = [(run, flush) for run, flush in zip(self._flying, self._flushes, strict=True) if not run.over]
+        self._flying, self._flushes = [run for run, _ in kept], [flush for _, flush in kept]
         if not kept:
             self._next()
             return
-        log.debug("an append is to be repeated", items=len(kept), pause=self._pause)
+        log.debug("an append is to be repeated", flushes=len(kept), pause=self._pause)
         self._timer = self._loop.call_later(self._pause, self._send)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _tell(self, refusals: list[Refusal]) -> None:
-        """Each run learns what came of its item."""
-        runs, self._flying, self._items = self._flying, [], []
+        """Each run learns what came of its flush."""
+        runs, self._flying, self._flushes = self._flying, [], []
         refused = {refusal.place: refusal for refusal in refusals}
         for place, run in enumerate(runs):
             if place in refused:

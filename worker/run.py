@@ -1,6 +1,6 @@
-"""One attempt at a generation: engine output in, items for the broker out. No I/O, the clock is handed in.
+"""One attempt at a generation: engine output in, flushes for the broker out. No I/O, the clock is handed in.
 
-Of a run at most one item is on its way to the broker; what the engine makes meanwhile waits behind it. Only what the
+Of a run at most one flush is on its way to the broker; what the engine makes meanwhile waits behind it. Only what the
 broker has acknowledged counts: a cancel drops the rest, so that its terminal is true to what the reader holds.
 """
 
@@ -18,7 +18,7 @@ from shared.messages import (
     Event,
     Failed,
     Flag,
-    Item,
+    Flush,
     Lease,
     Refusal,
     Started,
@@ -49,7 +49,7 @@ class Outlet(Protocol):
 class Run:
     """An attempt, and the sink of its engine: made from a lease; over when its terminal is stored or its lease lost.
 
-    Whoever calls `take` sends the item and tells what came of it, by `stored` or `refused`, before the next `take`.
+    Whoever calls `take` sends the flush and tells what came of it, by `stored` or `refused`, before the next `take`.
     """
 
     __slots__ = (
@@ -103,7 +103,7 @@ class Run:
         self._acked = self._sent = self._seen = 0
         self._tokens = self._characters = 0  # characters: of pieces that are not acknowledged
         self._seq = 0  # of the next event to be acknowledged
-        self._flying: Item | None = None  # on its way
+        self._flying: Flush | None = None  # on its way
         self._flying_characters = 0
         self._flying_head: Event | None = None
         self._ending: tuple[Literal["stop", "length"], Usage | None] | Failed | None = None
@@ -230,41 +230,41 @@ class Run:
 
     # --- what the flusher calls --------------------------------------------------------------------------------------
 
-    def take(self) -> Item | None:
-        """All that waits, as one item; None where there is nothing."""
+    def take(self) -> Flush | None:
+        """All that waits, as one flush; None where there is nothing."""
         self._listed = False
         if self.over:
             return None
         try:
-            item = self._compose()
+            flush = self._compose()
         except UnicodeEncodeError:
             self._texts[self._sent :] = map(ending.mended, self._texts[self._sent :])
-            item = self._compose()
-        if item.count == 0:
+            flush = self._compose()
+        if flush.count == 0:
             return None
         self._sent = len(self._texts)
-        self._flying = item
+        self._flying = flush
         self._flying_characters = self._characters
         self._flying_head = self._head
-        return item
+        return flush
 
     def stored(self) -> None:
-        """The item is in the broker."""
-        item, self._flying = self._flying, None
-        assert item is not None
+        """The flush is stored."""
+        flush, self._flying = self._flying, None
+        assert flush is not None
         if self._head is self._flying_head:
             self._head = None
-        self._seq += item.count
+        self._seq += flush.count
         self._acked = self._sent
         self._characters -= self._flying_characters
-        self.tally = item.tally
-        if item.flags & TERMINAL:
+        self.tally = flush.tally
+        if flush.flags & TERMINAL:
             self.over = True
         if self._relief is not None:
             self._relief.set()
 
     def refused(self, refusal: Refusal) -> None:
-        """The item is not in the broker, and never will be."""
+        """The flush is not in the broker, and never will be."""
         self._flying = None
         self._sent = self._acked
         if refusal.reason == "fenced":
@@ -274,8 +274,8 @@ class Run:
 
     # --- composing ---------------------------------------------------------------------------------------------------
 
-    def _compose(self) -> Item:
-        """The next item: the head if it is still to come, the pieces, the end if it is here."""
+    def _compose(self) -> Flush:
+        """The next flush: the head if it is still to come, the pieces, the end if it is here."""
         if self._receipt is not None:
             return self._cancelled(*self._receipt)
         texts, base = self._texts, self._base
@@ -288,15 +288,15 @@ class Run:
         if self._ending is not None:
             events.append(self._terminal(self._ending, tally))
             flags |= TERMINAL
-        return self._item(flags, tally, events)
+        return self._flush(flags, tally, events)
 
-    def _cancelled(self, generated: int, stop_ms: int) -> Item:
+    def _cancelled(self, generated: int, stop_ms: int) -> Flush:
         """The terminal alone, over what the broker acknowledged: before the head, that is what the lease brought."""
         tally = self.tally
         tally = Tally(tally.pieces, tally.tokens, tally.prompt_tokens or self._prompt_tokens, tally.first_token_ms)
         text = self.lease.text if self._head is not None else self._prefix + "".join(self._texts[: self._acked])
         done = ending.cancelled(self.lease, tally, self._total_ms(), text, generated, stop_ms)
-        return self._item(TERMINAL, tally, [done])
+        return self._flush(TERMINAL, tally, [done])
 
     def _terminal(self, end: tuple[Literal["stop", "length"], Usage | None] | Failed, tally: Tally) -> Done | Failed:
         if isinstance(end, Failed):
@@ -306,20 +306,8 @@ class Run:
         text = self._prefix + "".join(self._texts)
         return ending.complete(self.lease, reason, usage, tally, self._total_ms(), text)
 
-    def _item(self, flags: int, tally: Tally, events: list[Event]) -> Item:
-        lease = self.lease
-        return Item(
-            lease.session,
-            lease.generation,
-            lease.attempt,
-            lease.nonce,
-            lease.id,
-            self._seq,
-            len(events),
-            flags,
-            tally,
-            encode_events(events),
-        )
+    def _flush(self, flags: int, tally: Tally, events: list[Event]) -> Flush:
+        return Flush(self.lease.number, self._seq, len(events), flags, tally, encode_events(events))
 
     # --- small things ------------------------------------------------------------------------------------------------
 

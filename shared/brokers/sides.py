@@ -9,7 +9,7 @@ from shared.messages import (
     Attached,
     Batch,
     Cursor,
-    Item,
+    Flush,
     Page,
     Polled,
     Refusal,
@@ -101,9 +101,9 @@ class WorkerSide:
         """See WorkerBroker."""
         return await self._link.poll(self._name, seen, held, free_slots, alone)
 
-    def append(self, items: Sequence[Item]) -> "Future[list[Refusal]]":
+    def append(self, flushes: Sequence[Flush]) -> "Future[list[Refusal]]":
         """See WorkerBroker."""
-        return self._link.call("append", items)
+        return self._link.call("append", flushes)
 
     def release(self, leases: Sequence[int]) -> "Future[None]":
         """See WorkerBroker."""

@@ -51,11 +51,24 @@ def test_what_cannot_be_is_refused_in_one_line(line: str, named: str, capsys: py
     assert named in error
 
 
+def listener() -> socket.socket:
+    """On a port below which one is free."""
+    while True:
+        below, other = socket.socket(), socket.socket()
+        with below:
+            below.bind(("127.0.0.1", 0))
+            try:
+                other.bind(("127.0.0.1", below.getsockname()[1] + 1))
+            except OSError:
+                other.close()
+                continue
+        other.listen()
+        return other
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_taken_port_is_refused(place: int, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
+    with listener() as other:
         taken = other.getsockname()[1]
         with pytest.raises(SystemExit) as ended:
             parse(["--port", str(taken - place)], SCENARIOS)

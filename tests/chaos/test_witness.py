@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.witness import crash, hooks, install, mutations
+from gateway.outbox import Outbox
+from gateway.protocol import JsonDialect
+from shared.messages import Delta, Flush, Item, Refusal, Tally, encode_events
+from tests.chaos.witness import crash, gateway, hooks, install, mutations, worker
 from tests.chaos.witness.tape import Tapes
+from tests.gateway.chatting import FakeWriter
 from tests.processes.service import ROOT
 
 INJECT = ROOT / "tests" / "chaos" / "inject"
@@ -155,6 +159,52 @@ def test_a_mutation_tells_once_that_it_struck(tmp_path: Path, tapes: Tapes) -> N
     stream().abort()
     stream().abort()
     assert [record["name"] for record in records(tmp_path, "witness")] == ["runs_on"]
+
+
+# --- what is seen ---------------------------------------------------------------------------------------------------
+
+
+def test_an_append_is_told_with_the_attempt_that_its_lease_was_for(tmp_path: Path, tapes: Tapes) -> None:
+    flushes = [Flush(7, 3, 2, 0, Tally(5), b""), Flush(8, 0, 1, 4, Tally(6), b"")]
+    other = SimpleNamespace(**(vars(LEASE) | {"session": "s2"}))
+    flying = [SimpleNamespace(lease=LEASE), SimpleNamespace(lease=other)]
+    flusher = SimpleNamespace(_flying=flying, _flushes=flushes)
+    witness = worker.FlusherWitness(tapes.of("worker"))
+    witness.unknown(flusher)
+    witness.answered(flusher, [Refusal(1, "fenced")])
+    told = records(tmp_path, "worker")
+    assert [(one["session"], one["pieces"], one["answer"]) for one in told] == [
+        ("s1", 5, "unknown"),
+        ("s2", 6, "unknown"),
+        ("s1", 5, "ok"),
+        ("s2", 6, "fenced"),
+    ]
+    names = {"session": "s1", "id": "m1", "generation": 100, "attempt": 1, "nonce": "0000abcd"}
+    assert told[2] == names | {
+        key: told[2][key] for key in ("t", "what", "first", "count", "flags", "pieces", "answer")
+    }
+
+
+def test_what_is_written_is_seen_on_either_way(tmp_path: Path, tapes: Tapes) -> None:
+    class Watched(Outbox):
+        __slots__ = ()
+
+    patches = hooks.Patches(tapes)
+    gateway.install(patches, tapes)
+    for patch in patches.of("gateway.outbox"):
+        patch(SimpleNamespace(Outbox=Watched))
+    outbox = Watched(JsonDialect(), FakeWriter(), lambda _: None)
+    outbox.live = True
+    first, second = (Item("s1", 7, 1, "0000abcd", "m1", n, 1, 0, encode_events([Delta("a")]), n) for n in range(2))
+    assert outbox.offer(first)
+    assert not outbox.follow(first)
+    assert outbox.follow(second)
+    assert not outbox.follow(second)
+    outbox.flush(0.0)
+    assert [(one["connection"], one["index"], one["first"]) for one in records(tmp_path, "gateway")] == [
+        (1, 0, 0),
+        (1, 1, 1),
+    ]
 
 
 # --- crashes --------------------------------------------------------------------------------------------------------

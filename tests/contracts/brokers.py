@@ -25,6 +25,7 @@ from shared.messages import (
     Done,
     Event,
     Flag,
+    Flush,
     Item,
     Lease,
     Polled,
@@ -242,8 +243,8 @@ class Attempt:
         self.text = lease.text
         self.pieces = lease.tally.pieces
 
-    def item(self, *texts: str, first: int | None = None, end: bool = False, exact: bool = True) -> Item:
-        """The next item, with the head where it is due; with `first` one that is out of turn."""
+    def flush(self, *texts: str, first: int | None = None, end: bool = False, exact: bool = True) -> Flush:
+        """The next flush, with the head where it is due; with `first` one that is out of turn."""
         first = self.next if first is None else first
         lease, events, flags = self.lease, [Delta(text) for text in texts], Flag(0)
         head: list[Event] = []
@@ -257,27 +258,17 @@ class Attempt:
             tail = [Done("stop", Usage(1, pieces, False), Timing(0, 0, 0), text_sha256(text))]
             flags |= Flag.TERMINAL
         all_events = [*head, *events, *tail]
-        return Item(
-            lease.session,
-            lease.generation,
-            lease.attempt,
-            lease.nonce,
-            lease.id,
-            first,
-            len(all_events),
-            int(flags),
-            Tally(pieces, pieces, 1, 0),
-            encode_events(all_events),
-        )
+        tally = Tally(pieces, pieces, 1, 0)
+        return Flush(lease.number, first, len(all_events), int(flags), tally, encode_events(all_events))
 
     async def add(self, *texts: str, end: bool = False, exact: bool = True) -> list[Refusal]:
-        """Append the next item."""
-        item = self.item(*texts, end=end, exact=exact)
-        refusals = await self._side.append([item])
+        """Append the next flush."""
+        flush = self.flush(*texts, end=end, exact=exact)
+        refusals = await self._side.append([flush])
         if not refusals:
-            self.next += item.count
-            self.pieces = item.tally.pieces
-            self.text = "".join(texts) if item.flags & Flag.RESTART else self.text + "".join(texts)
+            self.next += flush.count
+            self.pieces = flush.tally.pieces
+            self.text = "".join(texts) if flush.flags & Flag.RESTART else self.text + "".join(texts)
         return refusals
 
 

@@ -212,8 +212,8 @@ async def test_g9_a_new_memory_is_said_to_all(mortal: tuple[Stage, Mortal]) -> N
     await front.submit("m1")
     attempt = await back.lease()
     await attempt.add("text")
-    await front.drain()
-    epoch = front.batches[-1].epoch
+    await front.drain_until(lambda: front.items)
+    epoch, known = front.batches[-1].epoch, front.items[-1].cursor
     waiting = asyncio.ensure_future(front.drain()), asyncio.ensure_future(back.poll())
     await asyncio.sleep(0.01)
     broker.die()
@@ -222,7 +222,7 @@ async def test_g9_a_new_memory_is_said_to_all(mortal: tuple[Stage, Mortal]) -> N
     assert epoch != batch.epoch == polled.epoch
     assert [refusal.reason for refusal in await attempt.add("more")] == ["fenced"]
     with pytest.raises(SessionNotFound):
-        await front.side.attach("s", attempt.item("x", first=0).cursor)
+        await front.side.attach("s", known)
     attached = await front.chat()
     assert (attached.newest, attached.open) == (-1, [])
     page = await front.side.read("s", Cursor(1, 1, 0, "abcdabcd"), 1)
@@ -266,7 +266,7 @@ async def test_g11_a_forgotten_session_is_gone_and_stays_gone(stage: Stage) -> N
     await (await back.lease()).add("text", end=True)
     await front.drain_end("m2")
     assert {item.generation for item in front.items} == {again.generation}  # what was on its way is gone as well
-    assert [refusal.reason for refusal in await back.side.append([attempt.item("LATE")])] == ["fenced"]
+    assert [refusal.reason for refusal in await back.side.append([attempt.flush("LATE")])] == ["fenced"]
     assert b"LATE" not in await front.raw()
 
 

@@ -143,7 +143,7 @@ async def test_g6_a_worker_that_leaves_hands_back_what_it_holds(stage: Stage) ->
     await back.side.close()
     heir = await other.lease()
     assert heir.lease.attempt == 2
-    assert [refusal.reason for refusal in await other.side.append([attempt.item("late")])] == ["fenced"]
+    assert [refusal.reason for refusal in await other.side.append([attempt.flush("late")])] == ["fenced"]
 
 
 async def test_g6_settling_makes_room_while_the_poll_waits(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from shared.errors import Busy, Expired, SessionNotFound
 from shared.messages import Delta, Done, Failed, Receipt, Started, Submission, decode_events, text_of, text_sha256
@@ -105,11 +106,11 @@ async def test_g2_what_is_visible_is_stored_as_it_was_sent(stage: Stage) -> None
     attempt = await back.lease()
     sent = []
     for texts in (("a",), ("b", "c"), ("d", "e", "f")):
-        sent.append(attempt.item(*texts))
+        sent.append(attempt.flush(*texts))
         await attempt.add(*texts)
         await front.drain_until(lambda: len(front.items) == len(sent))
         assert await front.kept() == front.items
-    assert [item.events for item in front.items] == [item.events for item in sent]
+    assert [item.events for item in front.items] == [flush.events for flush in sent]
     assert [item.index for item in front.items] == [0, 1, 2]
     assert [(item.first, item.count) for item in front.items] == [(0, 2), (2, 2), (4, 3)]
     assert decode_events(front.items[0].events) == [Started("echo"), Delta("a")]
@@ -172,10 +173,9 @@ async def test_g3_nothing_of_a_zombie_is_stored(
         assert await zombie.add("before ") == []
     await free(back, zombie)
     heir = await other.lease() if claimed else None
-    for item in (zombie.item("ZOMBIE"), zombie.item("ZOMBIE", end=True), zombie.item(end=True)):
-        assert [refusal.reason for refusal in await back.side.append([item])] == ["fenced"]
-    forged = zombie.item("ZOMBIE", first=0)
-    forged.attempt += 1
+    for flush in (zombie.flush("ZOMBIE"), zombie.flush("ZOMBIE", end=True), zombie.flush(end=True)):
+        assert [refusal.reason for refusal in await back.side.append([flush])] == ["fenced"]
+    forged = replace(zombie.flush("ZOMBIE", first=0), lease=zombie.lease.number + 1_000)
     assert [refusal.reason for refusal in await back.side.append([forged])] == ["fenced"]
     assert b"ZOMBIE" not in await front.raw()
     assert not any(item.terminal for item in await front.kept())
@@ -184,7 +184,7 @@ async def test_g3_nothing_of_a_zombie_is_stored(
     assert heir.lease.text == zombie.text
     assert await heir.add("after", end=True) == []
     assert text_of(await front.kept()) == zombie.text + "after"
-    assert [refusal.reason for refusal in await back.side.append([zombie.item("ZOMBIE")])] == ["fenced"]
+    assert [refusal.reason for refusal in await back.side.append([zombie.flush("ZOMBIE")])] == ["fenced"]
     assert b"ZOMBIE" not in await front.raw()
 
 
@@ -193,13 +193,13 @@ async def test_g3_a_repeat_is_fine_and_changes_nothing(stage: Stage) -> None:
     await front.chat()
     await front.submit("m1")
     attempt = await back.lease()
-    items = []
+    sent = []
     for texts, end in ((("a", "b"), False), (("c",), False), (("d",), True)):
-        items.append(attempt.item(*texts, end=end))
+        sent.append(attempt.flush(*texts, end=end))
         await attempt.add(*texts, end=end)
     stored = await front.kept()
-    assert await back.side.append(items) == []
-    assert await back.side.append(items[::-1]) == []
+    assert await back.side.append(sent) == []
+    assert await back.side.append(sent[::-1]) == []
     assert await front.kept() == stored
     await front.drain_end("m1")
     assert front.items == stored
@@ -211,8 +211,8 @@ async def test_g3_holes_and_partial_overlaps_are_refused(stage: Stage) -> None:
     await front.submit("m1")
     attempt = await back.lease()
     await attempt.add("a", "b", "c")
-    wrong = [attempt.item("x", first=first) for first in (1, 2, 3, 5, 100)]
-    wrong += [attempt.item("x", "x", "x", "x", first=0), attempt.item("x", "x", "x", first=2)]
+    wrong = [attempt.flush("x", first=first) for first in (1, 2, 3, 5, 100)]
+    wrong += [attempt.flush("x", "x", "x", "x", first=0), attempt.flush("x", "x", "x", first=2)]
     refusals = await back.side.append(wrong)
     assert [(refusal.place, refusal.reason) for refusal in refusals] == [(n, "fenced") for n in range(len(wrong))]
     assert text_of(await front.kept()) == "abc"
@@ -246,8 +246,8 @@ async def test_g4_nothing_is_accepted_behind_a_terminal(stage: Stage) -> None:
     attempt = await back.lease()
     await attempt.add("text", end=True)
     stored = await front.kept()
-    for item in (attempt.item("LATE"), attempt.item(end=True), attempt.item("LATE", first=0)):
-        assert [refusal.reason for refusal in await back.side.append([item])] == ["fenced"]
+    for flush in (attempt.flush("LATE"), attempt.flush(end=True), attempt.flush("LATE", first=0)):
+        assert [refusal.reason for refusal in await back.side.append([flush])] == ["fenced"]
     assert await front.side.cancel("s", "m1")
     assert await front.kept() == stored
     await back.idle()
@@ -262,9 +262,9 @@ async def test_g4_whoever_makes_it_there_is_one(stage: Stage, cancel_first: bool
     attempt = await back.lease()
     await attempt.add("text")
     if cancel_first:
-        await asyncio.gather(front.side.cancel("s", "m1"), back.side.append([attempt.item(end=True)]))
+        await asyncio.gather(front.side.cancel("s", "m1"), back.side.append([attempt.flush(end=True)]))
     else:
-        await asyncio.gather(back.side.append([attempt.item(end=True)]), front.side.cancel("s", "m1"))
+        await asyncio.gather(back.side.append([attempt.flush(end=True)]), front.side.cancel("s", "m1"))
     await front.drain_end("m1")
     await front.submit("m2")
     assert [item.id for item in await front.kept() if item.terminal] == ["m1"]

@@ -54,9 +54,10 @@ class FakeWriter:
             self.unsent += sum(map(len, payloads)) if self.stuck else 0
             self.most_unsent = max(self.unsent, self.most_unsent)
 
-    def buffered(self) -> int:
+    @property
+    def full(self) -> bool:
         """See Writer."""
-        return self.unsent
+        return self.unsent > ROOM
 
     def close(self, code: int, reason: str) -> None:
         """See Writer."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-ON_BOTH_LOOPS = {"test_server.py", "test_uvicorn_http.py", "test_uvicorn_ws.py"}
+ON_BOTH_LOOPS = {"test_server.py", "test_uvicorn_http.py", "ws"}  # files, and folders of them
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if item.path.name in ON_BOTH_LOOPS:
+    if {item.path.name, item.path.parent.name} & ON_BOTH_LOOPS:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 

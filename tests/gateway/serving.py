@@ -12,7 +12,8 @@ from uvicorn.server import ServerState
 
 from gateway.server import Server, configure
 from gateway.sockets import listen, port_of
-from gateway.uvicorn_ws import WRITER, ChatProtocol
+from gateway.ws.asgi import DIRECT
+from gateway.ws.protocol import WebSocketProtocol
 from shared.settings import GatewaySettings
 
 
@@ -101,18 +102,35 @@ class Endpoint:
     """An ASGI endpoint that accepts, hands its connection to the test and then waits for the end."""
 
     def __init__(self) -> None:
-        self.opened: asyncio.Queue[ChatProtocol] = asyncio.Queue()
+        self.opened: asyncio.Queue[WebSocketProtocol] = asyncio.Queue()
         self.received: asyncio.Queue[Any] = asyncio.Queue()
         self.disconnects: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        writer = scope["extensions"][WRITER]
+        writer = scope["extensions"][DIRECT]
         await receive()
         await send({"type": "websocket.accept"})
         self.opened.put_nowait(writer)
         while (message := await receive())["type"] == "websocket.receive":
             self.received.put_nowait(message.get("text") if message.get("text") is not None else message.get("bytes"))
         self.disconnects.put_nowait(dict(message))
+
+
+class Adopting:
+    """An ASGI endpoint that accepts, has its connection call back and returns. It is allowed `room` unsent bytes."""
+
+    def __init__(self, room: int = 65_536) -> None:
+        self.opened: asyncio.Queue[WebSocketProtocol] = asyncio.Queue()
+        self.received: asyncio.Queue[str] = asyncio.Queue()
+        self.gone: asyncio.Queue[WebSocketProtocol] = asyncio.Queue()
+        self._room = room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = scope["extensions"][DIRECT]
+        await receive()
+        await send({"type": "websocket.accept"})
+        connection.adopt(self.received.put_nowait, partial(self.gone.put_nowait, connection), self._room)
+        self.opened.put_nowait(connection)
 
 
 UPGRADE = (

@@ -2,24 +2,13 @@ import pytest
 
 from gateway.outbox import ROOM, Outbox
 from gateway.protocol import JsonDialect
-from shared.messages import Cursor, Delta, Item, Tally, encode_events
+from shared.messages import Cursor, Delta, Flag, Item, encode_events
 from tests.gateway.chatting import FakeWriter
 
 
-def item(index: int, first: int, *texts: str, attempt: int = 1, nonce: str = "00c0ffee") -> Item:
-    return Item(
-        "s_1",
-        42,
-        attempt,
-        nonce,
-        "m1",
-        first,
-        len(texts),
-        0,
-        Tally(),
-        encode_events([Delta(text) for text in texts]),
-        index,
-    )
+def item(index: int, first: int, *texts: str, attempt: int = 1, nonce: str = "00c0ffee", flags: int = 0) -> Item:
+    events = encode_events([Delta(text) for text in texts])
+    return Item("s_1", 42, attempt, nonce, "m1", first, len(texts), flags, events, index)
 
 
 class Case:
@@ -93,6 +82,58 @@ def test_after_a_loss_it_begins_anew() -> None:
     assert case.outbox.after is None
     assert case.outbox.offer(item(0, 0, "a"))
     assert case.texts() == ["a", "a"]
+
+
+# --- the short way --------------------------------------------------------------------------------------------------
+
+
+def test_the_short_way_takes_further_pieces_and_goes_on_behind_them() -> None:
+    case = Case()
+    case.outbox.write(item(4, 0, "a", "b"))
+    assert case.outbox.follow(item(5, 2, "c"))
+    assert case.outbox.follow(item(6, 3, "d", "e"))
+    assert (case.outbox.next_index, case.outbox.after) == (7, after(4))
+    assert case.outbox.offer(item(7, 5, "f"))
+    assert (case.outbox.next_index, case.outbox.after) == (8, after(5))
+    assert case.texts() == ["a", "b", "c", "d", "e", "f"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(item(0, 1, "b"), id="again"),
+        pytest.param(item(2, 2, "c"), id="gap"),
+        pytest.param(item(1, 0, "b", attempt=2, nonce="11c0ffee"), id="another attempt"),
+        pytest.param(item(1, 1, flags=Flag.RESTART), id="restart"),
+        pytest.param(item(1, 1, "b", flags=Flag.TERMINAL), id="terminal"),
+    ],
+)
+def test_nothing_else_goes_the_short_way(other: Item) -> None:
+    case = Case()
+    case.outbox.write(item(0, 0, "a"))
+    assert not case.outbox.follow(other)
+    assert (case.outbox.live, case.outbox.next_index, case.outbox.after) == (True, 1, after(0))
+    assert case.texts() == ["a"]
+
+
+def test_what_is_not_live_takes_nothing_the_short_way() -> None:
+    case = Case()
+    case.outbox.write(item(0, 0, "a"))
+    case.outbox.live = False
+    assert not case.outbox.follow(item(1, 1, "b"))
+    assert (case.outbox.next_index, case.outbox.after) == (1, after(0))
+    assert case.texts() == ["a"]
+
+
+def test_what_says_nothing_in_this_dialect_moves_the_position_only() -> None:
+    case = Case()
+    case.outbox.write(item(0, 0, "a"))
+    case.texts()
+    silent = Item("s_1", 42, 1, "00c0ffee", "m1", 1, 2, 0, encode_events([]), 1)
+    assert case.outbox.follow(silent)
+    assert (case.outbox.next_index, case.outbox.after) == (2, after(2))
+    assert case.touched == [case.outbox]
+    assert case.texts() == ["a"]
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

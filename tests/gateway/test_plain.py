@@ -3,14 +3,14 @@ import pytest
 from gateway.dialect import Ask, Begin, Say
 from gateway.plain import PlainDialect
 from shared.errors import BrokerUnavailable, Busy, SessionNotFound
-from shared.messages import Delta, Done, Event, Failed, Item, Started, Takeover, Tally, Timing, Usage, encode_events
+from shared.messages import Delta, Done, Event, Failed, Item, Started, Takeover, Timing, Usage, encode_events
 
 DONE = Done("stop", Usage(1, 2, False), Timing(1, 2, 3), "5ha")
 CANCELLED = Done("cancelled", Usage(1, 2, False), Timing(1, 2, 3), "5ha")
 
 
 def item(*events: Event) -> Item:
-    return Item("s_1", 42, 1, "00c0ffee", "1", 0, len(events), 0, Tally(), encode_events(events))
+    return Item("s_1", 42, 1, "00c0ffee", "1", 0, len(events), 0, encode_events(events), 0)
 
 
 def shown(*events: Event, skip: int = 0) -> list[str]:

@@ -19,7 +19,6 @@ from shared.messages import (
     Receipt,
     Started,
     Takeover,
-    Tally,
     Timing,
     Usage,
     encode_events,
@@ -52,7 +51,7 @@ def frames(payloads: list[bytes]) -> list[dict[str, Any]]:
 
 
 def item(*events: Event, first: int = 0, attempt: int = 1) -> Item:
-    return Item("s_1", 42, attempt, "00c0ffee", "m1", first, len(events), 0, Tally(), encode_events(events))
+    return Item("s_1", 42, attempt, "00c0ffee", "m1", first, len(events), 0, encode_events(events), 0)
 
 
 # --- what clients ask for -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import logging
 import os
 import signal
 import struct
+from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -11,9 +12,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from gateway import server as module
-from gateway.frames import text_frame
 from gateway.server import RETRY_AFTER_MS, Server, configure
-from gateway.uvicorn_ws import ChatProtocol
+from gateway.ws.protocol import Common, WebSocketProtocol
 from shared.settings import GatewaySettings
 from tests.gateway.serving import Endpoint, FakeSessions, raw_client, read_to_end, running, until
 
@@ -25,10 +25,10 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return caplog.records
 
 
-async def fill(writer: ChatProtocol) -> None:
+async def fill(writer: WebSocketProtocol) -> None:
     """Write until the kernel takes no more."""
     while not writer.buffered():
-        writer.write(text_frame(b"x" * (1 << 20)))
+        writer.send([b"x" * (1 << 20)])
         await asyncio.sleep(0)
 
 
@@ -41,7 +41,7 @@ async def test_a_signal_tells_the_clients_and_then_closes_them(
         writer = await app.opened.get()
         os.kill(os.getpid(), number)
         await until(lambda: gateway.sessions.stopping)
-        writer.write(text_frame(b"still served"))
+        writer.send([b"still served"])
         assert await client.recv() == "still served"
 
         with pytest.raises(ConnectionClosed) as closed:
@@ -61,7 +61,7 @@ async def test_the_stop_waits_only_for_websockets_and_not_longer_than_it_may() -
     server.config.load()
     loop = asyncio.get_running_loop()
     now = loop.time()
-    connection = ChatProtocol(server.config, server.server_state, {}, loop)
+    connection: Any = WebSocketProtocol(Common(1, 1.0, 1.0), server.config, server.server_state, {}, loop)
 
     assert not await server.on_tick(1)
     server.server_state.connections.add(connection)
@@ -181,6 +181,6 @@ async def test_a_client_that_is_just_being_let_in_does_not_break_the_stop(errors
     async with running(undecided) as gateway, raw_client(gateway.port) as client:
         await until(lambda: bool(gateway.state.tasks))
         gateway.server.stop()
-        assert (await read_to_end(client)).startswith(b"HTTP/1.1 500 ")
+        assert (await read_to_end(client)).startswith(b"HTTP/1.1 503 ")
         await gateway.ended
         assert not errors

@@ -8,7 +8,6 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 
-from gateway.frames import text_frame
 from tests.gateway.serving import UPGRADE, Endpoint, raw_client, read_to_end, serving, until
 
 SOON = 0.05  # seconds, where the deadline is to be missed
@@ -65,7 +64,7 @@ async def test_what_is_done_in_time_outlives_the_deadline() -> None:
         async with raw_client(served.port, b"") as silent:
             assert await read_to_end(silent) == b""  # connected later, and its time is over
 
-        writer.write(text_frame(b"still here"))
+        writer.send([b"still here"])
         assert await client.recv() == "still here"
 
 

@@ -31,7 +31,7 @@ from shared.messages import (
     Done,
     Event,
     Flag,
-    Item,
+    Flush,
     Lease,
     Started,
     Tally,
@@ -65,19 +65,14 @@ async def echo(worker: WorkerSide) -> None:
             await worker.append([reply(lease)])
 
 
-def reply(lease: Lease) -> Item:
+def reply(lease: Lease) -> Flush:
     content = decode_request(lease.request).turns[-1].content
     chunks = [f"chunk {n}: {content}" for n in range(1, 6)]
     deltas = [chunks[0], *("\n" + chunk for chunk in chunks[1:])]
     end = Done("stop", Usage(1, 5, False), Timing(0, 0, 0), text_sha256("".join(deltas)))
     events: list[Event] = [Started("echo"), *map(Delta, deltas), end]
     flags = int(Flag.STARTED | Flag.TERMINAL)
-    one = lease
-    return Item(
-        *(one.session, one.generation, one.attempt, one.nonce, one.id, 0, len(events), flags),
-        Tally(5, 5, 1, 0),
-        encode_events(events),
-    )
+    return Flush(lease.number, 0, len(events), flags, Tally(5, 5, 1, 0), encode_events(events))
 
 
 class Service:
@@ -168,7 +163,7 @@ class Server:
 
     @asynccontextmanager
     async def socket(self, *subprotocols: str, **headers: str) -> AsyncIterator[Socket]:
-        if self.kind == "ours":
+        if self.kind != "any":
             given: list[Any] = list(subprotocols)
             async with connect(self._url, subprotocols=given or None, additional_headers=headers) as session:
                 yield Socket(session)
@@ -192,15 +187,15 @@ class Server:
         return error.response.status_code
 
 
-@pytest.fixture(params=["ours", "any"])
+@pytest.fixture(params=["own", "stock", "any"])
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
-    """The whole service, through our own server class and through one that knows nothing of ours."""
+    """The whole service, through our own server class, through uvicorn's, and through another server than uvicorn."""
     async with service() as found:
         if request.param == "any":
             yield Server("any", found, "")
         else:
-            async with serving(found.app) as served:
-                yield Server("ours", found, served.url)
+            async with serving(found.app, ws=request.param) as served:
+                yield Server(request.param, found, served.url)
         await until(lambda: len(found.hub) == 0)
         assert found.hub._sessions == {}
 

@@ -4,86 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.frames import text_frame
-from gateway.outbox import ROOM
-from gateway.uvicorn_ws import ChatProtocol
-from gateway.writers import AsgiWriter, DirectWriter
+from gateway.writers import AsgiWriter
 from tests.gateway.chatting import turns
-
-
-class FakeProtocol:
-    """Stands in for a ChatProtocol."""
-
-    def __init__(self) -> None:
-        self.on_drained: Any = None
-        self.on_text: Any = None
-        self.written: list[bytes] = []
-        self.closed: list[tuple[int, str]] = []
-        self.writable = asyncio.Event()
-        self.room = 0
-
-    def write(self, frames: bytes) -> bool:
-        self.written.append(frames)
-        return True
-
-    def buffered(self) -> int:
-        return 42
-
-    def limit(self, room: int) -> None:
-        self.room = room
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed.append((code, reason))
-
-    def listen(self, on_text: Any) -> None:
-        self.on_text = on_text
-
-
-def direct() -> tuple[DirectWriter, FakeProtocol]:
-    protocol: Any = FakeProtocol()
-    typed: ChatProtocol = protocol
-    return DirectWriter(typed), protocol
-
-
-@pytest.mark.parametrize("payloads", [[b"one"], [b"one", "zwölf".encode(), b"x" * 70_000]])
-async def test_direct_frames_go_out_in_one_write(payloads: list[bytes]) -> None:
-    writer, protocol = direct()
-    writer.send(payloads)
-    assert protocol.written == [b"".join(map(text_frame, payloads))]
-
-
-async def test_an_outbox_without_room_is_told_when_there_is_some() -> None:
-    _, protocol = direct()
-    assert protocol.room == ROOM
-
-
-async def test_direct_callbacks_are_the_protocols() -> None:
-    writer, protocol = direct()
-    drained: list[int] = []
-    heard: list[str] = []
-    writer.on_drained = lambda: drained.append(1)
-    writer.listen(heard.append)
-    protocol.on_drained()
-    protocol.on_text("Hello")
-    assert (drained, heard, writer.on_drained) == ([1], ["Hello"], protocol.on_drained)
-
-
-async def test_direct_says_what_is_unsent_and_closes() -> None:
-    writer, protocol = direct()
-    writer.close(4408, "slow")
-    assert (writer.buffered(), protocol.closed) == (42, [(4408, "slow")])
-
-
-async def test_direct_room_is_the_protocols() -> None:
-    writer, protocol = direct()
-    waiting = asyncio.create_task(writer.room())
-    await turns()
-    assert not waiting.done()
-    protocol.writable.set()
-    await waiting
-
-
-# --- any other server -----------------------------------------------------------------------------------------------
 
 
 class Peer:

@@ -9,7 +9,7 @@ from shared.messages import (
     Failed,
     FinishReason,
     Flag,
-    Item,
+    Flush,
     Lease,
     Receipt,
     Refusal,
@@ -62,13 +62,9 @@ class Run:
         text, pieces = ("", 0) if restarts else (self._text, self._pieces)
         pieces += len(texts)
         events = [*head, *map(Delta, texts), *([end] if end is not None else [])]
-        one = self.lease
-        item = Item(
-            *(one.session, one.generation, one.attempt, one.nonce, one.id, self._seq, len(events), int(flags)),
-            Tally(pieces, pieces, 1, 2),
-            encode_events(events),
-        )
-        refusals: list[Refusal] = self._memory.call("append", [item])
+        tally = Tally(pieces, pieces, 1, 2)
+        flush = Flush(self.lease.number, self._seq, len(events), int(flags), tally, encode_events(events))
+        refusals: list[Refusal] = self._memory.call("append", [flush])
         if not refusals:
             self._seq += len(events)
             self._text, self._pieces = text + "".join(texts), pieces

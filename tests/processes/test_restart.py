@@ -11,7 +11,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 async def test_a_reply_outlives_gateway_and_worker(tmp_path: Path) -> None:
-    with running_service(tmp_path, LLM_CHAT_ECHO_INTERVAL="0.4", LLM_CHAT_WORKER_GRACE="0.1") as service:
+    with running_service(tmp_path, LLM_CHAT_ECHO_INTERVAL="0.8", LLM_CHAT_WORKER_GRACE="0.1") as service:
         broker = Process("shared.brokers.manager", service.environment, tmp_path / "broker.log")
         service.processes.append(broker)
         until(lambda: "the broker is ready" in broker.text(), what="the broker")

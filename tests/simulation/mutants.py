@@ -10,20 +10,19 @@ from gateway import stops
 from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.line import Line
-from gateway.live import LiveSession
 from gateway.outbox import Outbox
 from shared.brokers.state import BrokerState
 from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.reply import Reply
-from shared.brokers.state.seat import Held
+from shared.brokers.state.seat import Held, Seat
 from shared.brokers.state.subscriber import Subscriber
 from shared.errors import UnknownId
-from shared.messages import Item, Refusal
+from shared.messages import Batch, Flush, Item, Refusal
 
 SOMETIMES = 5  # what is done wrong every so many times
 
-right_append, right_free = Lifecycle.append, Lifecycle.free
-right_offer, right_write, right_deliver = Subscriber.offer, Outbox.write, Hub._deliver
+right_append, right_free, right_lease = Lifecycle.append, Lifecycle.free, Lifecycle._lease
+right_offer, right_write, right_deliver = Subscriber.offer, Outbox.write, Hub.deliver
 
 
 class Mutant(NamedTuple):
@@ -41,16 +40,27 @@ class Mutant(NamedTuple):
 
 
 def no_fence() -> Iterator[None]:
-    """G3: whoever had a lease once may write as if he still had it."""
+    """G3: whoever had a lease once may write as if he still had it, in the attempt that it was for."""
+    given: dict[tuple[Lifecycle, int], tuple[Reply, int, str]] = {}
 
-    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
-        refusal = right_append(self, reply, item, place)
-        if refusal is None or refusal.reason != "fenced":
+    def lease(self: Lifecycle, reply: Reply, seat: Seat) -> None:
+        right_lease(self, reply, seat)
+        given[self, reply.lease] = reply, reply.attempt, reply.nonce
+
+    def append(self: Lifecycle, flush: Flush, place: int) -> Refusal | None:
+        refusal = right_append(self, flush, place)
+        if refusal is None or refusal.reason != "fenced" or (self, flush.lease) not in given:
             return refusal
-        self._file(reply, item)
+        reply, attempt, nonce = given[self, flush.lease]
+        if reply.session.replies.get(reply.generation) is not reply:
+            return refusal
+        kept = reply.attempt, reply.nonce
+        reply.attempt, reply.nonce = attempt, nonce
+        self._file(reply, flush)
+        reply.attempt, reply.nonce = kept
         return None
 
-    with patch.object(Lifecycle, "append", append):
+    with patch.object(Lifecycle, "_lease", lease), patch.object(Lifecycle, "append", append):
         yield
 
 
@@ -78,10 +88,11 @@ def dropped_and_not_healed() -> Iterator[None]:
 def stored_twice() -> Iterator[None]:
     """G3: an append whose answer was lost is stored again when it is repeated."""
 
-    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
-        if reply.held is not None and item.nonce == reply.nonce and reply.holds(item.first, item.count):
-            self._file(reply, item)
-        return right_append(self, reply, item, place)
+    def append(self: Lifecycle, flush: Flush, place: int) -> Refusal | None:
+        reply = self.written.get(flush.lease)
+        if reply is not None and reply.held is not None and reply.holds(flush.first, flush.count):
+            self._file(reply, flush)
+        return right_append(self, flush, place)
 
     with patch.object(Lifecycle, "append", append):
         yield
@@ -91,13 +102,14 @@ def crossed() -> Iterator[None]:
     """Rule 3: now and then an item reaches the readers of another session, too."""
     numbers = count(1)
 
-    def deliver(self: Hub, session: LiveSession, item: Item, now: float) -> None:
-        right_deliver(self, session, item, now)
-        others = [other for other in self._sessions.values() if other is not session and other.connections]
-        if others and next(numbers) % SOMETIMES == 0:
-            others[0].connections[0].outbox.write(item)
+    def deliver(self: Hub, batch: Batch) -> None:
+        right_deliver(self, batch)
+        for item in batch.items:
+            others = [other for id, other in self._sessions.items() if id != item.session and other.connections]
+            if item.session in self._sessions and others and next(numbers) % SOMETIMES == 0:
+                others[0].connections[0].outbox.write(item)
 
-    with patch.object(Hub, "_deliver", deliver):
+    with patch.object(Hub, "deliver", deliver):
         yield
 
 

@@ -155,9 +155,10 @@ class Socket:
             for payload in payloads:
                 self._toward_reader(self._read, payload)
 
-    def buffered(self) -> int:
+    @property
+    def full(self) -> bool:
         """See Writer."""
-        return self._unsent
+        return self._unsent > ROOM
 
     def close(self, code: int, reason: str) -> None:
         """See Writer. A person who does not read finds a part of what was sent, and then the end."""

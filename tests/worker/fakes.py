@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from shared.errors import BrokerUnavailable
 from shared.messages import (
     Cancelled,
+    Flush,
     GenerationRequest,
-    Item,
     Lease,
     Polled,
     Refusal,
@@ -94,7 +94,7 @@ class HandBroker:
     def __init__(self, *, easy: bool = True) -> None:
         self.easy = easy
         self.polls: list[Poll] = []
-        self.appends: list[list[Item]] = []
+        self.appends: list[list[Flush]] = []
         self.waiting: asyncio.Future[list[Refusal]] | None = None
         self.released: list[int] = []
         self.closed = False
@@ -129,9 +129,9 @@ class HandBroker:
         self.waiting.set_exception(error or BrokerUnavailable())
 
     @property
-    def items(self) -> list[Item]:
+    def flushes(self) -> list[Flush]:
         """All that were appended, in order."""
-        return [item for items in self.appends for item in items]
+        return [flush for flushes in self.appends for flush in flushes]
 
     # --- WorkerBroker ------------------------------------------------------------------------------------------------
 
@@ -140,10 +140,10 @@ class HandBroker:
         self.polls.append(Poll(seen, held, free_slots, alone))
         return await self._answers.get()
 
-    def append(self, items: Sequence[Item]) -> "asyncio.Future[list[Refusal]]":
+    def append(self, flushes: Sequence[Flush]) -> "asyncio.Future[list[Refusal]]":
         """See WorkerBroker."""
         assert self.waiting is None or self.waiting.done(), "more than one append at a time"
-        self.appends.append(list(items))
+        self.appends.append(list(flushes))
         self.waiting = asyncio.get_running_loop().create_future()
         if self.easy:
             self.waiting.set_result([])

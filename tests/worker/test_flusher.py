@@ -6,7 +6,7 @@ import pytest
 
 from shared.broker import WorkerBroker
 from shared.errors import InvalidMessage
-from shared.messages import Delta, Refusal, Started, decode_events
+from shared.messages import Delta, Flush, Refusal, Started, decode_events
 from tests.conftest import FakeClock
 from tests.worker.fakes import HandBroker, HandEngine, lease, turns
 from worker import flusher as module
@@ -54,12 +54,13 @@ class Scene:
         return self
 
 
-def texts(broker: HandBroker) -> list[list[tuple[str, list[str]]]]:
-    """Append by append and item by item, the pieces."""
-    return [
-        [(item.id, [event.text for event in decode_events(item.events) if isinstance(event, Delta)]) for item in items]
-        for items in broker.appends
-    ]
+def texts(broker: HandBroker) -> list[list[tuple[int, list[str]]]]:
+    """Append by append and flush by flush, the lease and the pieces."""
+    return [[(flush.lease, pieces(flush)) for flush in flushes] for flushes in broker.appends]
+
+
+def pieces(flush: Flush) -> list[str]:
+    return [event.text for event in decode_events(flush.events) if isinstance(event, Delta)]
 
 
 async def test_what_comes_in_one_turn_of_the_loop_goes_in_one_append(clock: FakeClock) -> None:
@@ -68,7 +69,7 @@ async def test_what_comes_in_one_turn_of_the_loop_goes_in_one_append(clock: Fake
         run.begin()
     assert scene.broker.appends == []
     await turns()
-    assert [decode_events(item.events) for item in scene.broker.items] == [[Started("hand")]] * 2
+    assert [decode_events(flush.events) for flush in scene.broker.flushes] == [[Started("hand")]] * 2
     assert len(scene.broker.appends) == 1
 
 
@@ -81,11 +82,11 @@ async def test_while_one_append_is_on_its_way_pieces_gather_by_run(clock: FakeCl
     for text in ("b", "c"):
         one.piece(text)
         await turns()
-    assert texts(scene.broker) == [[("m1", ["a"])]]
+    assert texts(scene.broker) == [[(1, ["a"])]]
     scene.broker.store()
     await turns()
-    assert texts(scene.broker)[1:] == [[("m2", ["x"]), ("m1", ["b", "c"])]]
-    assert [item.first for item in scene.broker.appends[1]] == [1, 2]
+    assert texts(scene.broker)[1:] == [[(2, ["x"]), (1, ["b", "c"])]]
+    assert [flush.first for flush in scene.broker.appends[1]] == [1, 2]
 
 
 async def test_a_failed_append_is_repeated_as_it_was_when_the_link_is_back(clock: FakeClock) -> None:
@@ -102,7 +103,7 @@ async def test_a_failed_append_is_repeated_as_it_was_when_the_link_is_back(clock
     assert scene.broker.appends[1] == scene.broker.appends[0]
     scene.broker.store()
     await turns()
-    assert texts(scene.broker)[2:] == [[("m1", ["b"])]]
+    assert texts(scene.broker)[2:] == [[(1, ["b"])]]
 
 
 async def test_it_is_repeated_by_itself_too(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +137,7 @@ async def test_what_nobody_wants_any_more_is_not_repeated(clock: FakeClock) -> N
     scene.broker.lose()
     await turns()
     scene.flusher.linked()
-    assert texts(scene.broker)[1] == [("m2", ["a"])]
+    assert texts(scene.broker)[1] == [(2, ["a"])]
 
 
 async def test_refusals_find_their_runs(clock: FakeClock) -> None:
@@ -147,7 +148,7 @@ async def test_refusals_find_their_runs(clock: FakeClock) -> None:
     scene.broker.refuse(Refusal(0, "fenced"), Refusal(2, "cancelled", 3))
     await turns()
     assert scene.owner.over == [scene.runs[0]]
-    assert [(item.id, item.terminal) for item in scene.broker.appends[1]] == [("m3", True)]
+    assert [(flush.lease, flush.terminal) for flush in scene.broker.appends[1]] == [(3, True)]
     scene.broker.store()
     await turns()
     assert scene.owner.over == [scene.runs[0], scene.runs[2]]
@@ -171,7 +172,7 @@ async def test_one_append_takes_only_so_much(clock: FakeClock, monkeypatch: pyte
     await turns()
     scene.broker.store()
     await turns()
-    assert [[item.id for item in items] for items in scene.broker.appends] == [["m1", "m2"], ["m3"]]
+    assert [[flush.lease for flush in flushes] for flushes in scene.broker.appends] == [[1, 2], [3]]
 
 
 async def test_an_error_that_repeating_cannot_mend_is_told(clock: FakeClock) -> None:
@@ -201,7 +202,7 @@ async def test_dear_flushes_make_the_next_one_wait_and_gather(clock: FakeClock) 
     assert scene.broker.appends == []
     while not scene.broker.appends:
         await turns(1)
-    assert texts(scene.broker) == [[("m1", ["b", "c"])]]
+    assert texts(scene.broker) == [[(1, ["b", "c"])]]
 
 
 async def test_rest_comes_when_all_is_stored(clock: FakeClock) -> None:
@@ -245,4 +246,4 @@ async def test_not_even_when_an_answer_comes_after_closing(clock: FakeClock) -> 
     scene.broker.store()
     scene.flusher.linked()
     await turns()
-    assert texts(scene.broker) == [[("m1", ["a"])]]
+    assert texts(scene.broker) == [[(1, ["a"])]]

@@ -14,8 +14,8 @@ from shared.messages import (
     Event,
     Failed,
     Flag,
+    Flush,
     GenerationRequest,
-    Item,
     Receipt,
     Refusal,
     Started,
@@ -51,10 +51,10 @@ class Scene:
 
     def flush(self) -> list[Event]:
         """Take what waits and store it."""
-        item = self.run.take()
-        assert item is not None
+        flush = self.run.take()
+        assert flush is not None
         self.run.stored()
-        return decode_events(item.events)
+        return decode_events(flush.events)
 
 
 def begin(clock: FakeClock, engine: HandEngine | None = None, **fields: Any) -> Scene:
@@ -64,22 +64,22 @@ def begin(clock: FakeClock, engine: HandEngine | None = None, **fields: Any) -> 
     return Scene(run, engine, outlet, clock)
 
 
-def taken(run: Run) -> Item:
-    item = run.take()
-    assert item is not None
-    return item
+def taken(run: Run) -> Flush:
+    flush = run.take()
+    assert flush is not None
+    return flush
 
 
 # --- an ordinary reply ----------------------------------------------------------------------------------------------
 
 
 def test_started_waits_for_no_piece(clock: FakeClock) -> None:
-    scene = begin(clock)
+    scene = begin(clock, number=9)
     assert scene.outlet.offered == [(scene.run, True)]
-    item = taken(scene.run)
-    assert decode_events(item.events) == [Started("hand")]
-    assert (item.first, item.count, item.flags) == (0, 1, Flag.STARTED)
-    assert (item.session, item.generation, item.attempt, item.nonce, item.id) == ("s_1", 7, 1, "00c0ffee", "m1")
+    flush = taken(scene.run)
+    assert decode_events(flush.events) == [Started("hand")]
+    assert (flush.first, flush.count, flush.flags) == (0, 1, Flag.STARTED)
+    assert flush.lease == 9
 
 
 def test_a_piece_that_the_engine_has_at_once_goes_with_started(clock: FakeClock) -> None:
@@ -98,9 +98,9 @@ def test_a_flush_groups_pieces_and_never_merges_them(clock: FakeClock) -> None:
     for text in ("a", "", "b", "c"):
         scene.sink.piece(text)
     assert scene.outlet.offered == [(scene.run, True)] * 2
-    item = taken(scene.run)
-    assert decode_events(item.events) == [Delta("a"), Delta("b"), Delta("c")]
-    assert (item.first, item.count, item.flags, item.tally.pieces) == (1, 3, 0, 3)
+    flush = taken(scene.run)
+    assert decode_events(flush.events) == [Delta("a"), Delta("b"), Delta("c")]
+    assert (flush.first, flush.count, flush.flags, flush.tally.pieces) == (1, 3, 0, 3)
 
 
 def test_only_the_first_piece_is_urgent(clock: FakeClock) -> None:
@@ -126,11 +126,11 @@ def test_the_end_goes_with_the_last_pieces_and_fits_the_text(clock: FakeClock) -
     scene.sink.piece("lo", tokens=3)
     scene.sink.finish("length")
     clock.advance(9)
-    item = taken(scene.run)
-    assert item.flags == Flag.TERMINAL
-    assert item.tally == Tally(2, 4, 2, 140)
+    flush = taken(scene.run)
+    assert flush.flags == Flag.TERMINAL
+    assert flush.tally == Tally(2, 4, 2, 140)
     done = Done("length", Usage(2, 4, True), Timing(30, 140, 340), text_sha256("Hello"))
-    assert decode_events(item.events) == [Delta("lo"), done]
+    assert decode_events(flush.events) == [Delta("lo"), done]
     assert not scene.run.over
     scene.run.stored()
     assert scene.run.over
@@ -158,10 +158,10 @@ def test_a_failure_keeps_its_code(clock: FakeClock) -> None:
     scene = begin(clock)
     scene.sink.piece("Hel")
     scene.sink.fail(PromptTooLong("Too \ud800 long."))
-    item = taken(scene.run)
+    flush = taken(scene.run)
     failed = Failed("prompt_too_long", "Too \ufffd long.", False)
-    assert decode_events(item.events) == [Started("hand"), Delta("Hel"), failed]
-    assert item.terminal
+    assert decode_events(flush.events) == [Started("hand"), Delta("Hel"), failed]
+    assert flush.terminal
 
 
 @pytest.mark.parametrize(
@@ -209,20 +209,20 @@ def test_an_engine_that_continues_goes_on_exactly(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(continues=True, at_once=["lo"]), **STOOD)
     assert scene.engine.jobs[0] == (REQUEST, "Hel", 2, 2)
     scene.sink.finish("stop", Usage(99, 1, False))
-    item = taken(scene.run)
+    flush = taken(scene.run)
     done = Done("stop", Usage(5, 3, True), Timing(30, 70, 900), text_sha256("Hello"))
-    assert decode_events(item.events) == [Takeover(True), Delta("lo"), done]
-    assert (item.first, item.flags, item.tally) == (0, Flag.TERMINAL, Tally(3, 3, 5, 70))
+    assert decode_events(flush.events) == [Takeover(True), Delta("lo"), done]
+    assert (flush.first, flush.flags, flush.tally) == (0, Flag.TERMINAL, Tally(3, 3, 5, 70))
 
 
 def test_any_other_engine_starts_again(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(at_once=["Bye"]), **STOOD)
     assert scene.engine.jobs[0] == (REQUEST, "", 0, 0)
     scene.sink.finish("stop")
-    item = taken(scene.run)
+    flush = taken(scene.run)
     done = Done("stop", Usage(5, 1, True), Timing(30, 70, 900), text_sha256("Bye"))
-    assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
-    assert (item.flags, item.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+    assert decode_events(flush.events) == [Takeover(False), Delta("Bye"), done]
+    assert (flush.flags, flush.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
 
 
 def test_an_engine_that_cannot_go_on_with_this_one_starts_again(clock: FakeClock) -> None:
@@ -231,18 +231,18 @@ def test_an_engine_that_cannot_go_on_with_this_one_starts_again(clock: FakeClock
     scene = begin(clock, engine, **STOOD)
     assert scene.engine.jobs[0].text == "Hel"
     scene.sink.finish("stop", Usage(4, 1, False))
-    item = taken(scene.run)
+    flush = taken(scene.run)
     done = Done("stop", Usage(4, 1, False), Timing(30, 70, 900), text_sha256("Bye"))
-    assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
-    assert (item.flags, item.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+    assert decode_events(flush.events) == [Takeover(False), Delta("Bye"), done]
+    assert (flush.flags, flush.tally) == (Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
 
 
 @pytest.mark.parametrize("on_its_way", [True, False])
 def test_an_engine_that_finds_out_later_takes_back_that_it_goes_on(clock: FakeClock, on_its_way: bool) -> None:
     scene = begin(clock, HandEngine(continues=True), **STOOD)
-    item = scene.run.take()
-    assert item is not None
-    assert decode_events(item.events) == [Takeover(True)]
+    flush = scene.run.take()
+    assert flush is not None
+    assert decode_events(flush.events) == [Takeover(True)]
     if not on_its_way:
         scene.run.stored()
     scene.sink.restart()
@@ -251,10 +251,10 @@ def test_an_engine_that_finds_out_later_takes_back_that_it_goes_on(clock: FakeCl
     assert [urgent for _, urgent in scene.outlet.offered] == [True, True]
     scene.sink.piece("Bye")
     scene.sink.finish("stop")
-    item = taken(scene.run)
+    flush = taken(scene.run)
     done = Done("stop", Usage(5, 1, True), Timing(30, 70, 900), text_sha256("Bye"))
-    assert decode_events(item.events) == [Takeover(False), Delta("Bye"), done]
-    assert (item.first, item.flags, item.tally) == (1, Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
+    assert decode_events(flush.events) == [Takeover(False), Delta("Bye"), done]
+    assert (flush.first, flush.flags, flush.tally) == (1, Flag.RESTART | Flag.TERMINAL, Tally(1, 1, 5, 70))
 
 
 def test_a_cancel_before_a_later_restart_is_stored_leaves_the_old_text(clock: FakeClock) -> None:
@@ -283,9 +283,9 @@ def test_a_restart_where_nothing_stands_changes_nothing(clock: FakeClock) -> Non
 @pytest.mark.parametrize("continues", [True, False])
 def test_where_no_text_stands_every_engine_is_exact(clock: FakeClock, continues: bool) -> None:
     scene = begin(clock, HandEngine(continues=continues), attempt=2, visible=True)
-    item = taken(scene.run)
-    assert decode_events(item.events) == [Takeover(True)]
-    assert item.flags == 0
+    flush = taken(scene.run)
+    assert decode_events(flush.events) == [Takeover(True)]
+    assert flush.flags == 0
 
 
 def test_a_second_attempt_that_nobody_saw_begin_is_a_start(clock: FakeClock) -> None:
@@ -297,9 +297,9 @@ def test_a_second_attempt_that_nobody_saw_begin_is_a_start(clock: FakeClock) -> 
 
 def cancelled_done(run: Run) -> Done:
     """The terminal that goes out alone."""
-    item = taken(run)
-    assert (item.count, item.flags) == (1, Flag.TERMINAL)
-    (done,) = decode_events(item.events)
+    flush = taken(run)
+    assert (flush.count, flush.flags) == (1, Flag.TERMINAL)
+    (done,) = decode_events(flush.events)
     assert isinstance(done, Done)
     assert done.finish_reason == "cancelled"
     run.stored()
@@ -360,10 +360,10 @@ def test_a_cancel_while_pieces_are_on_their_way_waits_for_their_fate(clock: Fake
         scene.run.stored()
     else:
         scene.run.refused(Refusal(0, "cancelled", 12))
-    item = taken(scene.run)
+    flush = taken(scene.run)
     stands = "ab" if outcome == "stored" else "a"
-    assert item.first == 1 + len(stands)
-    (done,) = decode_events(item.events)
+    assert flush.first == 1 + len(stands)
+    (done,) = decode_events(flush.events)
     assert isinstance(done, Done)
     assert done.text_sha256 == text_sha256(stands)
     assert done.receipt == Receipt(3, len(stands), 10)

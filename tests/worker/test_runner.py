@@ -15,7 +15,7 @@ from shared.messages import (
     Cancelled,
     Delta,
     Done,
-    Item,
+    Flush,
     Receipt,
     Started,
     Submission,
@@ -64,8 +64,8 @@ class Scene:
         return self.broker.polls[-1]
 
 
-def texts(items: list[Item], id: str = "m1") -> list[str]:
-    events = [event for item in items if item.id == id for event in decode_events(item.events)]
+def texts(flushes: list[Flush], lease: int = 1) -> list[str]:
+    events = [event for flush in flushes if flush.lease == lease for event in decode_events(flush.events)]
     return [event.text for event in events if isinstance(event, Delta)]
 
 
@@ -76,8 +76,8 @@ async def test_a_lease_becomes_a_run(clock: FakeClock) -> None:
     async with Scene(clock, HandEngine(at_once=["Hi"])).working() as scene:
         assert scene.broker.polls == [Poll(0, None, 4, False)]
         await scene.poll(leases=[lease(5)])
-        (item,) = scene.broker.items
-        assert decode_events(item.events) == [Started("hand"), Delta("Hi")]
+        (flush,) = scene.broker.flushes
+        assert decode_events(flush.events) == [Started("hand"), Delta("Hi")]
         assert scene.watch.appends == 1
 
 
@@ -130,7 +130,7 @@ async def test_an_engine_past_its_limit_is_renewed_no_longer_and_aborted_when_lo
         assert engine.aborted == []
         await scene.poll(lost=[1])
         assert engine.aborted == [0]
-        assert texts(scene.broker.items) == []
+        assert texts(scene.broker.flushes) == []
 
 
 async def test_engines_that_block_have_their_leases_told_before_they_start(clock: FakeClock) -> None:
@@ -165,9 +165,9 @@ async def test_a_cancel_stops_the_engine_and_sends_the_terminal_alone(clock: Fak
         assert len(scene.broker.appends) == 1  # the fate of which decides what the terminal is over
         scene.broker.store()
         await turns()
-        (item,) = scene.broker.appends[1]
-        assert (item.first, item.count, item.terminal) == (2, 1, True)
-        (done,) = decode_events(item.events)
+        (flush,) = scene.broker.appends[1]
+        assert (flush.first, flush.count, flush.terminal) == (2, 1, True)
+        (done,) = decode_events(flush.events)
         assert isinstance(done, Done)
         assert done.text_sha256 == text_sha256("seen")
         assert done.receipt == Receipt(2, 1, 20)
@@ -185,7 +185,7 @@ async def test_news_of_leases_that_are_gone_is_no_news(clock: FakeClock) -> None
 async def test_lease_and_cancel_may_come_together(clock: FakeClock) -> None:
     async with Scene(clock).working() as scene:
         await scene.poll(leases=[lease(1)], cancelled=[Cancelled(1, 5)])
-        assert [item.terminal for item in scene.broker.items] == [True]
+        assert [flush.terminal for flush in scene.broker.flushes] == [True]
 
 
 async def test_a_lost_lease_is_given_up_in_silence(clock: FakeClock) -> None:
@@ -197,7 +197,7 @@ async def test_a_lost_lease_is_given_up_in_silence(clock: FakeClock) -> None:
         assert scene.engine.aborted == [0]
         scene.engine.sinks[0].piece("b")
         await turns()
-        assert "b" not in texts(scene.broker.items)
+        assert "b" not in texts(scene.broker.flushes)
         assert poll.free_slots == 4
 
 
@@ -207,9 +207,12 @@ async def test_a_broker_that_forgot_all_makes_the_worker_forget_too(clock: FakeC
         poll = await scene.poll(leases=[lease(1, id="new")], epoch="e2")
         assert scene.engine.aborted == [0, 1]
         assert poll.free_slots == 3
-        scene.engine.sinks[2].piece("a")
+        scene.broker.appends.clear()
+        for place, text in enumerate("old"):
+            scene.engine.sinks[place].piece(text)
         await turns()
-        assert texts(scene.broker.items, "new") == ["a"]
+        assert [(flush.lease, flush.first) for flush in scene.broker.flushes] == [(1, 1)]
+        assert texts(scene.broker.flushes) == ["d"]
 
 
 async def test_an_answered_poll_says_that_the_link_is_back(clock: FakeClock) -> None:
@@ -247,7 +250,7 @@ async def test_draining_claims_nothing_and_waits_for_what_runs(clock: FakeClock)
         scene.engine.sinks[0].finish("stop")
         await asyncio.wait_for(draining, 1)
         assert scene.broker.released == [2]
-        assert scene.broker.items[-1].terminal
+        assert scene.broker.flushes[-1].terminal
 
 
 async def test_what_is_not_finished_in_time_is_flushed_and_handed_back(clock: FakeClock) -> None:
@@ -255,10 +258,10 @@ async def test_what_is_not_finished_in_time_is_flushed_and_handed_back(clock: Fa
         await scene.poll(leases=[lease(1), lease(2)])
         scene.engine.sinks[0].piece("last words")
         await scene.runner.drain(0)
-        assert texts(scene.broker.items) == ["last words"]
+        assert texts(scene.broker.flushes) == ["last words"]
         assert scene.engine.aborted == [0, 1]
         assert scene.broker.released == [1, 2]
-        assert not any(item.terminal for item in scene.broker.items)
+        assert not any(flush.terminal for flush in scene.broker.flushes)
 
 
 async def test_a_broker_that_does_not_answer_holds_up_nobody(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:

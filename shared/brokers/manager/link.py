@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
+from shared.answer import Answer
 from shared.brokers.manager import calls
 from shared.brokers.manager.home import Home
 from shared.brokers.manager.wire import Wire, open_wire
@@ -29,12 +30,11 @@ log = structlog.get_logger("broker link")
 
 
 class Call(NamedTuple):
-    """One call under way and when it was made (loop time)."""
+    """One call under way."""
 
     method: str
     args: tuple[Any, ...]
-    future: "asyncio.Future[Any]"
-    made_at: float
+    answer: Answer[Any]
 
 
 class ManagerLink:
@@ -44,6 +44,7 @@ class ManagerLink:
         self._home = home
         self._name = name
         self._revive = revive
+        self._loop = asyncio.get_running_loop()  # asking for it is a system call, in Python 3.11
         self._waiting: deque[Call] = deque()
         self._sent: list[Call] = []
         self._sender: Wire | None = None
@@ -162,17 +163,17 @@ class ManagerLink:
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
-    def call(self, method: str, *args: Any) -> "asyncio.Future[Any]":
+    def call(self, method: str, *args: Any) -> Answer[Any]:
         """See shared.brokers.sides.Link."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(Call(method, args, future, loop.time()))
+        loop = self._loop
+        answer: Answer[Any] = Answer(loop.time(), loop)
+        self._waiting.append(Call(method, args, answer))
         if self._watch is None:
             self._watch = loop.call_later(PATIENCE / 10, self._check_patience)
         if not self._flushing and not self._sent and self._sender is not None:
             self._flushing = True
             loop.call_soon(self._flush)
-        return future
+        return answer
 
     def _flush(self) -> None:
         """Send what waits as one batch, unless one is under way."""
@@ -186,28 +187,30 @@ class ManagerLink:
 
     def _answered(self, data: bytes) -> None:
         sent, self._sent = self._sent, []
-        for call, answer in zip(sent, calls.decode_answers([call.method for call in sent], data), strict=True):
-            if call.future.done():
-                continue  # given up, or nobody waits for it any more
-            if isinstance(answer, Exception):
-                _set_exception(call.future, answer)
-            else:
-                call.future.set_result(answer)
+        for call, result in zip(sent, calls.decode_answers([call.method for call in sent], data), strict=True):
+            self._settle(call, result)
         self._flush()
+
+    def _settle(self, call: Call, result: Any) -> None:
+        try:
+            if isinstance(result, Exception):
+                call.answer.bring_error(result)
+            else:
+                call.answer.bring(result)
+        except Exception as error:  # of whoever took it: the others are to have theirs
+            self._loop.call_exception_handler({"message": f"{call.method}: its answer", "exception": error})
 
     def _check_patience(self) -> None:
         """Fail what has waited too long. A timer of the link, stopped when nothing is under way."""
-        loop = asyncio.get_running_loop()
-        limit = loop.time() - PATIENCE
-        self._fail([call for call in (*self._sent, *self._waiting) if call.made_at <= limit])
-        self._waiting = deque(call for call in self._waiting if not call.future.done())
+        limit = self._loop.time() - PATIENCE
+        self._fail([call for call in (*self._sent, *self._waiting) if call.answer.made_at <= limit])
+        self._waiting = deque(call for call in self._waiting if not (call.answer.settled or call.answer.done()))
         busy = self._sent or self._waiting
-        self._watch = loop.call_later(PATIENCE / 10, self._check_patience) if busy else None
+        self._watch = self._loop.call_later(PATIENCE / 10, self._check_patience) if busy else None
 
     def _fail(self, failed: list[Call]) -> None:
         for call in failed:
-            if not call.future.done():
-                _set_exception(call.future, BrokerUnavailable())
+            self._settle(call, BrokerUnavailable())
 
     # --- long polls --------------------------------------------------------------------------------------------------
 
@@ -240,8 +243,3 @@ class ManagerLink:
         self._awaited.add(answer)
         wire.request(method, args, answered)
         return answer
-
-
-def _set_exception(future: "asyncio.Future[Any]", error: Exception) -> None:
-    future.set_exception(error)
-    future.exception()  # whoever needs no answer need not look at it

@@ -12,7 +12,7 @@ from shared.brokers.state.seat import Held, Seat
 from shared.brokers.state.session import Session
 from shared.clock import Clock
 from shared.errors import Expired, WorkerLost
-from shared.messages import TERMINAL, Done, Failed, FinishReason, Item, Lease, Refusal, Submission
+from shared.messages import TERMINAL, Done, Failed, FinishReason, Flush, Lease, Refusal, Submission
 
 
 class Lifecycle:
@@ -23,6 +23,7 @@ class Lifecycle:
         self._limits = limits
         self.queue = Queue()
         self.held: dict[int, Held] = {}
+        self.written: dict[int, Reply] = {}  # by the lease of its newest attempt, in force or not, unless it is ours
         self.cancelling: dict[int, Held] = {}  # leases whose worker has yet to answer a cancel
         self.ended: OrderedDict[Reply, None] = OrderedDict()  # in the order of their ends
         self.kept_bytes = 0
@@ -50,7 +51,10 @@ class Lifecycle:
         now = self._clock.now()
         reply.begin_attempt()
         reply.leased_at = now if reply.leased_at is None else reply.leased_at
+        self.written.pop(reply.lease, None)
         self._lease_number += 1
+        reply.lease = self._lease_number
+        self.written[reply.lease] = reply
         held = Held(self._lease_number, reply, seat, now + self._limits.lease)
         reply.held = self.held[held.number] = seat.held[held.number] = held
         seat.free -= 1
@@ -75,11 +79,12 @@ class Lifecycle:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def append(self, reply: Reply, item: Item, place: int) -> Refusal | None:
-        """Check the fence and file the item; None says that it is stored."""
-        if item.attempt != reply.attempt or item.nonce != reply.nonce:
+    def append(self, flush: Flush, place: int) -> Refusal | None:
+        """Check the fence, which is the lease, and file an item; None says that it is stored."""
+        reply = self.written.get(flush.lease)
+        if reply is None:
             return Refusal(place, "fenced")
-        first, count, ends = item.first, item.count, item.flags & TERMINAL
+        first, count, ends = flush.first, flush.count, flush.flags & TERMINAL
         if first < reply.next_seq and reply.holds(first, count):
             return None  # a repeat: the first answer was lost
         held = reply.held
@@ -88,22 +93,22 @@ class Lifecycle:
         ends_only = ends and count == 1
         if reply.cancel_at is not None and not ends_only:
             return Refusal(place, "cancelled", round((self._clock.now() - reply.cancel_at) * 1000))
-        if not self._make_room(reply.session, len(item.events)) and not ends_only:  # which says more than `length`
+        if not self._make_room(reply.session, len(flush.events)) and not ends_only:  # which says more than `length`
             self.finish(reply, self.done(reply, "length"))
             return Refusal(place, "fenced")
-        self._file(reply, item)
+        self._file(reply, flush)
         if ends:
             self._settle(held)
             held.seat.free += 1
             self._end(reply)
         return None
 
-    def _file(self, reply: Reply, item: Item) -> None:
+    def _file(self, reply: Reply, flush: Flush) -> None:
         """Stored first, then visible (G2)."""
-        session, tally = reply.session, item.tally
-        session.file(reply, item)
+        session, tally = reply.session, flush.tally
+        item = session.file(reply, flush)
         self.kept_bytes += item.weight
-        reply.next_seq = item.first + item.count
+        reply.next_seq = flush.first + flush.count
         reply.tally = tally
         if tally.pieces > reply.furthest:
             reply.furthest, reply.fruitful, reply.fruitless = tally.pieces, True, 0
@@ -142,9 +147,10 @@ class Lifecycle:
         if reply.held is not None:
             self._tell_lost(reply.held)
             self._settle(reply.held)
-        item = terminals.terminal_item(reply, event)
-        self._make_room(reply.session, len(item.events))
-        self._file(reply, item)
+        self.written.pop(reply.lease, None)
+        flush = terminals.flush(reply, event)
+        self._make_room(reply.session, len(flush.events))
+        self._file(reply, flush)
         self._end(reply)
 
     def _end(self, reply: Reply) -> None:
@@ -206,6 +212,7 @@ class Lifecycle:
     def expire(self, reply: Reply) -> None:
         """Drop a reply that is ended (or whose session is)."""
         self.ended.pop(reply, None)
+        self.written.pop(reply.lease, None)
         self.kept_bytes -= reply.weight
         reply.session.expire(reply)
 

@@ -19,7 +19,7 @@ from shared.messages import (
     Attached,
     Batch,
     Cursor,
-    Item,
+    Flush,
     Page,
     Place,
     Polled,
@@ -198,13 +198,12 @@ class BrokerState:
         polled = seat.answer(self.epoch, number, now)
         return seat.answer_now(self.epoch, now) if polled is None and final else polled
 
-    def append(self, items: Sequence[Item]) -> list[Refusal]:
-        """G2, G3, G4, G5: each item is checked and filed, or refused."""
+    def append(self, flushes: Sequence[Flush]) -> list[Refusal]:
+        """G2, G3, G4, G5: each is checked and filed, or refused."""
         refusals = []
-        for place, item in enumerate(items):
-            session = self._sessions.get(item.session)
-            reply = None if session is None else session.replies.get(item.generation)
-            refusal = Refusal(place, "fenced") if reply is None else self._life.append(reply, item, place)
+        append = self._life.append
+        for place, flush in enumerate(flushes):
+            refusal = append(flush, place)
             if refusal is not None:
                 refusals.append(refusal)
         self._assign()

@@ -32,6 +32,7 @@ class Reply:
         "held",
         "id",
         "items",
+        "lease",
         "leased_at",
         "next_seq",
         "nonce",
@@ -58,6 +59,7 @@ class Reply:
         self.fruitless = 0  # attempts in a row that ended in a crash and added nothing beyond the furthest piece
         self.crashes = 0
         self.held: Held | None = None
+        self.lease = 0  # number of the newest one, in force or not
         self.accepted_at = now
         self.queued_at = now
         self.leased_at: float | None = None  # the first time

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from shared.brokers.state.reply import Reply
-from shared.messages import Cursor, Item, Page
+from shared.messages import Cursor, Flush, Item, Page
 
 if TYPE_CHECKING:
     from shared.brokers.state.subscriber import Subscriber
@@ -55,14 +55,27 @@ class Session:
         self.running = reply
         self.last = reply.generation
 
-    def file(self, reply: Reply, item: Item) -> None:
-        """Store an item and give it its index."""
-        self.newest = item.index = self.newest + 1
-        item.session, item.nonce, item.id = self.id, reply.nonce, reply.id  # kept once, not once an item
+    def file(self, reply: Reply, flush: Flush) -> Item:
+        """Store it as the next item."""
+        self.newest = index = self.newest + 1
+        events = flush.events
+        item = Item(
+            self.id,
+            reply.generation,
+            reply.attempt,
+            reply.nonce,
+            reply.id,
+            flush.first,
+            flush.count,
+            flush.flags,
+            events,
+            index,
+        )
         reply.items.append(item)
-        size = len(item.events)
+        size = len(events)
         reply.bytes += size
         self.bytes += size
+        return item
 
     def expire(self, reply: Reply) -> None:
         """Drop an ended reply; its last event becomes the floor."""

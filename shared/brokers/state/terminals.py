@@ -3,11 +3,11 @@
 from shared.brokers.state.reply import Reply
 from shared.errors import ChatError
 from shared.messages import (
+    TERMINAL,
     Done,
     Failed,
     FinishReason,
-    Flag,
-    Item,
+    Flush,
     Receipt,
     Timing,
     Usage,
@@ -34,18 +34,7 @@ def failed(error: ChatError) -> Failed:
     return Failed(error.code, error.message, error.retryable)
 
 
-def terminal_item(reply: Reply, event: Done | Failed) -> Item:
-    """The item of an attempt of the broker's own, which holds nothing but the terminal."""
+def flush(reply: Reply, event: Done | Failed) -> Flush:
+    """All of an attempt of the broker's own, which holds nothing but the terminal and needs no lease."""
     reply.begin_attempt()
-    return Item(
-        reply.session.id,
-        reply.generation,
-        reply.attempt,
-        reply.nonce,
-        reply.id,
-        0,
-        1,
-        int(Flag.TERMINAL),
-        reply.tally,
-        encode_events([event]),
-    )
+    return Flush(0, 0, 1, TERMINAL, reply.tally, encode_events([event]))

@@ -1,6 +1,5 @@
 """Mutations of the broker's state machine. See mutations.py."""
 
-import copy
 import functools
 from collections.abc import Callable
 from itertools import count
@@ -12,31 +11,38 @@ Struck = Callable[[], None]
 def no_fence(module: Any, struck: Struck) -> None:
     """An append by an attempt that lost its lease is filed like any other."""
     life = module.Lifecycle
-    append = life.append
+    lease, append = life._lease, life.append
+    given: dict[int, tuple[Any, int, str]] = {}
 
-    def unfenced(self: Any, reply: Any, item: Any, place: int) -> Any:
-        if item.nonce == reply.nonce or reply.ended_at is not None:
-            return append(self, reply, item, place)
+    def remembered(self: Any, reply: Any, seat: Any) -> None:
+        lease(self, reply, seat)
+        given[reply.lease] = reply, reply.attempt, reply.nonce
+
+    def unfenced(self: Any, flush: Any, place: int) -> Any:
+        reply, attempt, nonce = given.get(flush.lease, (None, 0, ""))
+        if reply is None or nonce == reply.nonce or reply.ended_at is not None:
+            return append(self, flush, place)
         struck()
-        kept = reply.next_seq, reply.tally
-        self._file(reply, item)
-        reply.next_seq, reply.tally = kept
+        kept = reply.attempt, reply.nonce, reply.next_seq, reply.tally
+        reply.attempt, reply.nonce = attempt, nonce
+        self._file(reply, flush)
+        reply.attempt, reply.nonce, reply.next_seq, reply.tally = kept
         return None
 
-    life.append = unfenced
+    life._lease, life.append = remembered, unfenced
 
 
 def doubled_append(module: Any, struck: Struck) -> None:
-    """Now and then an item is filed twice, as if a repetition were not known as one."""
+    """Now and then a flush is filed twice, as if a repetition were not known as one."""
     life = module.Lifecycle
     file = life._file
     turn = count(1)
 
-    def twice(self: Any, reply: Any, item: Any) -> None:
-        file(self, reply, item)
-        if not item.terminal and item.first and next(turn) % 3 == 0:
+    def twice(self: Any, reply: Any, flush: Any) -> None:
+        file(self, reply, flush)
+        if not flush.terminal and flush.first and next(turn) % 3 == 0:
             struck()
-            file(self, reply, copy.copy(item))
+            file(self, reply, flush)
 
     life._file = twice
 

@@ -10,39 +10,40 @@ TERMINAL = 4
 
 
 def dropped_drain(module: Any, struck: Struck) -> None:
-    """Now and then an item of a batch is counted as written, but reaches nobody."""
-    hub = module.Hub
-    deliver = hub._deliver
+    """Now and then a drained item is counted as written, but reaches nobody."""
+    outbox = module.Outbox
     turn = count(1)
 
-    def deliver_some(self: Any, session: Any, item: Any, now: float) -> None:
-        if item.flags or next(turn) % 4:
-            deliver(self, session, item, now)
-            return
-        struck()
-        session.note(item, now)
-        for connection in session.connections:
-            if connection.outbox.live and connection.outbox.next_index == item.index:
-                connection.outbox.next_index += 1
+    def some(way: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+        def take(self: Any, item: Any) -> bool:
+            fits = self.live and self.next_index == item.index
+            if item.flags or not item.first or not fits or next(turn) % 4:
+                return way(self, item)
+            struck()
+            self.next_index += 1
+            return True
 
-    hub._deliver = deliver_some
+        return take
+
+    outbox.follow, outbox.offer = some(outbox.follow), some(outbox.offer)
 
 
 def crossed_session(module: Any, struck: Struck) -> None:
     """Now and then an item goes to the connections of another session, too."""
     hub = module.Hub
-    deliver = hub._deliver
+    deliver = hub.deliver
     turn = count(1)
 
-    def deliver_more(self: Any, session: Any, item: Any, now: float) -> None:
-        deliver(self, session, item, now)
-        others = [other for other in self._sessions.values() if other is not session and other.connections]
-        if others and not item.flags and next(turn) % 5 == 0:
-            struck()
-            for connection in others[0].connections:
-                connection.outbox.put(connection.dialect.events(item, 0))
+    def deliver_more(self: Any, batch: Any) -> None:
+        deliver(self, batch)
+        for item in batch.items:
+            others = [other for id, other in self._sessions.items() if id != item.session and other.connections]
+            if others and item.session in self._sessions and not item.flags and next(turn) % 5 == 0:
+                struck()
+                for connection in others[0].connections:
+                    connection.outbox.put(connection.dialect.events(item, 0))
 
-    hub._deliver = deliver_more
+    hub.deliver = deliver_more
 
 
 def silent_loss(module: Any, struck: Struck) -> None:
@@ -162,9 +163,9 @@ def _bad_hash(payloads: list[bytes], delta: bytes) -> list[bytes]:
     return [*payloads[:-1], payloads[-1].replace(b'"text_sha256":"', b'"text_sha256":"0')]
 
 
-HUB, PROTOCOL = "gateway.hub", "gateway.protocol"
+HUB, OUTBOX, PROTOCOL = "gateway.hub", "gateway.outbox", "gateway.protocol"
 MUTATIONS: dict[str, tuple[str, Callable[[Any, Struck], None]]] = {
-    "dropped_drain": (HUB, dropped_drain),
+    "dropped_drain": (OUTBOX, dropped_drain),
     "crossed_session": (HUB, crossed_session),
     "silent_loss": (HUB, silent_loss),
     "false_loss": (HUB, false_loss),

@@ -58,9 +58,9 @@ def install(patches: Patches, tapes: Tapes, wanted: str) -> None:
         def answering(flusher: Any, answer: Any) -> None:
             if not answer.cancelled() and answer.exception() is None:
                 refused = {refusal.place for refusal in answer.result()}
-                for place, item in enumerate(flusher._items):
-                    if item.terminal and place not in refused:
-                        crasher.occasion("terminal_stored", item)
+                for place, (run, flush) in enumerate(zip(flusher._flying, flusher._flushes, strict=True)):
+                    if flush.terminal and place not in refused:
+                        crasher.occasion("terminal_stored", run.lease)
             answered(flusher, answer)
 
         module.Flusher._answered = answering
@@ -79,10 +79,10 @@ class Crasher:
         self._path = tapes.directory / "crash"
         self._counts: Counter[str] = Counter()
 
-    def occasion(self, point: str, holder: Any) -> None:
-        """This process is at a point, with a lease or an item: die, if it is time."""
+    def occasion(self, point: str, lease: Any) -> None:
+        """This process is at a point, with a lease: die, if it is time."""
         if self._told_by_environment(point) or self._asked_by_file(point):
-            self._die(point, holder)
+            self._die(point, lease)
 
     def _told_by_environment(self, point: str) -> bool:
         self._counts[point] += 1
@@ -104,6 +104,6 @@ class Crasher:
             return False
         return True
 
-    def _die(self, point: str, holder: Any) -> None:
-        self._tapes.of("worker").write("crashed", point=point, **attempt_of(holder))
+    def _die(self, point: str, lease: Any) -> None:
+        self._tapes.of("worker").write("crashed", point=point, **attempt_of(lease))
         os.kill(os.getpid(), signal.SIGKILL)

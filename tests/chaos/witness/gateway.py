@@ -19,6 +19,7 @@ def install(patches: Patches, tapes: Tapes) -> None:
         witness, watching = OutboxWitness(tapes.of("gateway")), Watching(tapes)
         watching.after(module.Outbox, "__init__", witness.made)
         watching.before(module.Outbox, "write", witness.wrote)
+        watching.after(module.Outbox, "follow", witness.followed)
         watching.before(module.Outbox, "flush", witness.flushed)
 
     patches.add("gateway.hub", patch_hub)
@@ -77,6 +78,11 @@ class OutboxWitness:
             count=item.count,
             index=item.index,
         )
+
+    def followed(self, written: bool, outbox: Any, item: Any) -> None:
+        """One has gone the short way, or has yet to go the usual one."""
+        if written:
+            self.wrote(outbox, item)
 
     def flushed(self, outbox: Any, now: float) -> None:
         """It is about to go to the socket: our line goes first."""

@@ -28,14 +28,14 @@ def install(patches: Patches, tapes: Tapes) -> None:
     patches.add("worker.flusher", patch_flusher)
 
 
-def attempt_of(holder: Any) -> dict[str, Any]:
-    """What names the attempt of a lease or an item."""
+def attempt_of(lease: Any) -> dict[str, Any]:
+    """What names the attempt of a lease."""
     return {
-        "session": holder.session,
-        "id": holder.id,
-        "generation": holder.generation,
-        "attempt": holder.attempt,
-        "nonce": holder.nonce,
+        "session": lease.session,
+        "id": lease.id,
+        "generation": lease.generation,
+        "attempt": lease.attempt,
+        "nonce": lease.nonce,
     }
 
 
@@ -97,23 +97,23 @@ class FlusherWitness:
     def answered(self, flusher: Any, refusals: Any) -> None:
         """The broker has answered an append."""
         refused = {refusal.place: refusal.reason for refusal in refusals}
-        for place, item in enumerate(flusher._items):
-            self._append(item, refused.get(place, "ok"))
+        for place, (run, flush) in enumerate(zip(flusher._flying, flusher._flushes, strict=True)):
+            self._append(run.lease, flush, refused.get(place, "ok"))
         self._tape.flush()
 
     def unknown(self, flusher: Any) -> None:
-        """The link broke: the items may be stored or not, and are sent again."""
-        for item in flusher._items:
-            self._append(item, "unknown")
+        """The link broke: the flushes may be stored or not, and are sent again."""
+        for run, flush in zip(flusher._flying, flusher._flushes, strict=True):
+            self._append(run.lease, flush, "unknown")
         self._tape.flush()
 
-    def _append(self, item: Any, answer: str) -> None:
+    def _append(self, lease: Any, flush: Any, answer: str) -> None:
         self._tape.add(
             "append",
-            **attempt_of(item),
-            first=item.first,
-            count=item.count,
-            flags=item.flags,
-            pieces=item.tally.pieces,
+            **attempt_of(lease),
+            first=flush.first,
+            count=flush.count,
+            flags=flush.flags,
+            pieces=flush.tally.pieces,
             answer=answer,
         )

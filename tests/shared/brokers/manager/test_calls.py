@@ -4,11 +4,11 @@ import pytest
 from shared.brokers.manager import calls
 from shared.brokers.state import BrokerState, Limits
 from shared.errors import Busy, SessionNotFound
-from shared.messages import Accepted, Attached, Cursor, Item, Page, Stats, Submission, Tally
+from shared.messages import Accepted, Attached, Cursor, Flush, Page, Stats, Submission, Tally
 from tests.conftest import FakeClock
 
 CURSOR = Cursor(7, 1, 0, "00000000")
-ITEM = Item("s", 7, 1, "00000000", "m", 0, 1, 0, Tally(1, 1, 1, 5), b"\x90")
+FLUSH = Flush(7, 0, 1, 0, Tally(1, 1, 1, 5), b"\x90")
 
 
 def through(state: BrokerState, *batch: tuple[str, tuple[object, ...]]) -> list[object]:
@@ -25,7 +25,7 @@ def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: Fa
         ("attach", ("g", "s", None)),
         ("read", ("s", CURSOR, 100)),
         ("newest", (["s", "t"],)),
-        ("append", ([ITEM],)),
+        ("append", ([FLUSH],)),
         ("cancel", ("s", "m")),
         ("renew", ([1],)),
         ("release", ([1],)),

@@ -106,6 +106,27 @@ async def test_an_error_reaches_its_caller_alone(linked: ManagerLink, server: Sc
     assert await works == 0
 
 
+async def test_what_goes_wrong_with_one_answer_is_not_the_others_business(
+    linked: ManagerLink, server: Scripted
+) -> None:
+    came: list[object] = []
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    def spoil(result: int) -> None:
+        came.append(linked.call("bury", "behind"))
+        raise ZeroDivisionError
+
+    linked.call("bury", "v").then(spoil, came.append)
+    linked.call("bury", "w").then(came.append, came.append)
+    await asyncio.sleep(0)
+    server.sender.answer((True, 0), (True, 1))
+    assert came[1:] == [1]
+    assert [type(context["exception"]) for context in complaints] == [ZeroDivisionError]
+    assert server.sender.batch() == ["bury"]
+    server.sender.answer((True, 2))
+
+
 async def test_a_batch_without_an_answer_is_sent_again_over_the_next_link(
     linked: ManagerLink, server: Scripted
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from shared.brokers.state import BrokerState, Limits
 from shared.brokers.state.reply import Reply
 from shared.brokers.state.session import Session
-from shared.messages import Accepted, Batch, Delta, Flag, Item, Lease, Polled, Submission, Tally, encode_events
+from shared.messages import Accepted, Batch, Delta, Flag, Flush, Item, Lease, Polled, Submission, Tally, encode_events
 from tests.conftest import FakeClock
 
 
@@ -20,14 +20,13 @@ def reply(chat: Session, generation: int = 1, id: str | None = None, now: float 
     return made
 
 
-def item(of: Reply | Lease, first: int, *texts: str, end: bool = False, pieces: int | None = None) -> Item:
+def flush(of: Reply | Lease, first: int, *texts: str, end: bool = False, pieces: int | None = None) -> Flush:
     """One delta per text, and a placeholder for the terminal."""
     count = len(texts) + end
     tally = Tally(first + len(texts) if pieces is None else pieces)
-    chat = of.session.id if isinstance(of, Reply) else of.session
     events = encode_events([Delta(text) for text in texts])
     flags = int(Flag.TERMINAL) if end else 0
-    return Item(chat, of.generation, of.attempt, of.nonce, of.id, first, count, flags, tally, events)
+    return Flush(of.lease if isinstance(of, Reply) else of.number, first, count, flags, tally, events)
 
 
 class Desk:

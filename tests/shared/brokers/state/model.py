@@ -6,8 +6,6 @@ It shares no code with shared/brokers/state: it says what must be stored and tol
 
 import hashlib
 
-import msgspec
-
 from shared.brokers.state import Limits
 from shared.errors import Busy, Expired, QueueFull, SessionNotFound, WorkerLost
 from shared.messages import (
@@ -16,11 +14,13 @@ from shared.messages import (
     Done,
     Failed,
     Flag,
+    Flush,
     Item,
     Lease,
     Polled,
     Receipt,
     Submission,
+    Tally,
     Timing,
     Usage,
     decode_events,
@@ -214,32 +214,33 @@ class Model:
         seat.free -= 1
         reply.attempt, reply.nonce, reply.next = lease.attempt, lease.nonce, 0
         reply.lease, reply.worker, reply.expires = lease.number, name, now + self.limits.lease
+        reply.writes = lease.number
         self.leases[lease.number] = reply
 
-    def append(self, item: Item) -> tuple[str, int]:
-        """G2 to G5: ("", 0) where the item is stored or was already; else why not, and the age of the cancel."""
-        chat = self.chats.get(item.session)
-        replies = [] if chat is None else [r for r in chat.replies if r.generation == item.generation]
-        if chat is None or not replies:
+    def append(self, flush: Flush) -> tuple[str, int]:
+        """G2 to G5: ("", 0) where it is stored or was already; else why not, and the age of the cancel."""
+        replies = [reply for chat in self.chats.values() for reply in chat.replies if reply.writes == flush.lease]
+        if not flush.lease or not replies:
             return "fenced", 0
-        reply = replies[0]
-        if (item.attempt, item.nonce) != (reply.attempt, reply.nonce):
-            return "fenced", 0
-        same = (item.generation, item.attempt, item.first, item.count)
+        (reply,) = replies
+        chat = reply.chat
+        same = (reply.generation, reply.attempt, flush.first, flush.count)
         if any((old.generation, old.attempt, old.first, old.count) == same for old in chat.log):
             return "", 0
-        if not reply.lease or item.first != reply.next:
+        if not reply.lease or flush.first != reply.next:
             return "fenced", 0
-        if reply.cancel_at is not None and not (item.terminal and item.count == 1):
+        if reply.cancel_at is not None and not (flush.terminal and flush.count == 1):
             return "cancelled", ms(self.clock.now() - reply.cancel_at)
-        alone = item.terminal and item.count == 1  # it ends the reply, as `length` would
-        if not self.make_room(chat, len(item.events)) and not alone:
+        alone = flush.terminal and flush.count == 1  # it ends the reply, as `length` would
+        if not self.make_room(chat, len(flush.events)) and not alone:
             self.seats[reply.worker].lost.add(reply.lease)
             self.owe(reply, "length")
             return "fenced", 0
-        if item.terminal:
+        if flush.terminal:
             self.seats[reply.worker].free += 1
-        self.file(reply, item)
+        names = (chat.id, reply.generation, reply.attempt, reply.nonce, reply.id)
+        events = (flush.first, flush.count, flush.flags, flush.events)
+        self.file(reply, Item(*names, *events, len(chat.log)), flush.tally)
         return "", 0
 
     def make_room(self, chat: Chat, size: int) -> bool:
@@ -250,7 +251,7 @@ class Model:
             self.expire(chat.replies[0])
         return True
 
-    def file(self, reply: Reply, item: Item) -> None:
+    def file(self, reply: Reply, item: Item, tally: Tally) -> None:
         """G2, G4: positions go up without a hole, and nothing follows a terminal."""
         chat = reply.chat
         if chat.log:
@@ -258,17 +259,17 @@ class Model:
             assert item.cursor.position > before.cursor.position
             assert not (before.terminal and before.generation == item.generation)
         assert item.first == reply.next
-        stored = msgspec.structs.replace(item, index=len(chat.log))
-        chat.log.append(stored)
+        assert item.index == len(chat.log)
+        chat.log.append(item)
         reply.next += item.count
-        reply.tally = item.tally
+        reply.tally = tally
         pieces = [event.text for event in decode_events(item.events) if isinstance(event, Delta)]
         reply.text = ("" if item.flags & Flag.RESTART else reply.text) + "".join(pieces)
         reply.visible = True
-        if item.tally.pieces > reply.furthest:
-            reply.furthest, reply.fruitful_attempt, reply.fruitless = item.tally.pieces, reply.attempt, 0
+        if tally.pieces > reply.furthest:
+            reply.furthest, reply.fruitful_attempt, reply.fruitless = tally.pieces, reply.attempt, 0
         for gateway in self.followers(chat):
-            gateway.pending.append(stored)
+            gateway.pending.append(item)
             if sum(len(item.events) for item in gateway.pending) > self.limits.undrained_bytes:
                 self.unfollow(gateway)
         if item.terminal:
@@ -299,7 +300,7 @@ class Model:
     def owe(self, reply: Reply, due: str) -> None:
         """The broker must have made the terminal before anything else happens."""
         self.settle(reply)
-        reply.due = due
+        reply.due, reply.writes = due, 0
         reply.attempt, reply.nonce, reply.next = reply.attempt + 1, "", 0
 
     def release(self, leases: list[int]) -> None:
@@ -370,11 +371,11 @@ class Model:
         reply = next(reply for reply in chat.replies if reply.generation == item.generation)
         assert reply.due
         assert (item.attempt, item.first, item.count, item.flags) == (reply.attempt, 0, 1, Flag.TERMINAL)
-        assert (item.id, item.tally) == (reply.id, reply.tally)
+        assert item.id == reply.id
         assert decode_events(item.events) == [self.terminal(reply)]
         self.make_room(chat, len(item.events))
         reply.nonce = item.nonce
-        self.file(reply, item)
+        self.file(reply, item, reply.tally)
 
     def terminal(self, reply: Reply) -> Done | Failed:
         if reply.due in ("worker_lost", "expired"):

@@ -28,6 +28,7 @@ class Reply:
     crashes: int = 0
     again: bool = False
     lease: int = 0
+    writes: int = 0  # the newest lease, in force or not: what the broker takes its word from, until it ends it itself
     worker: str = ""
     expires: float = 0.0
     leased_at: float | None = None

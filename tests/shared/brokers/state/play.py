@@ -17,6 +17,7 @@ from shared.messages import (
     Done,
     Event,
     Flag,
+    Flush,
     Item,
     Lease,
     Page,
@@ -56,9 +57,9 @@ class Run:
     next: int = 0
     pieces: int = 0
     restarted: bool = False
-    sent: list[Item] = field(default_factory=list)
+    sent: list[Flush] = field(default_factory=list)
 
-    def item(self, first: int, texts: list[str], *, terminal: bool = False, exact: bool = True) -> Item:
+    def flush(self, first: int, texts: list[str], *, terminal: bool = False, exact: bool = True) -> Flush:
         """What a worker would send: the head (but before a terminal alone), the pieces, the end."""
         events: list[Event] = [Delta(text) for text in texts]
         flags = int(Flag.TERMINAL) if terminal else 0
@@ -71,25 +72,14 @@ class Run:
             events.append(Done("stop", Usage(1, 1, False), Timing(0, None, 1), "written by a worker"))
         base = 0 if restart or self.restarted else self.lease.tally.pieces
         pieces = base + self.pieces + len(texts)
-        lease = self.lease
-        return Item(
-            lease.session,
-            lease.generation,
-            lease.attempt,
-            lease.nonce,
-            lease.id,
-            first,
-            len(events),
-            int(flags),
-            Tally(pieces, pieces, 7, 5),
-            encode_events(events),
-        )
+        tally = Tally(pieces, pieces, 7, 5)
+        return Flush(self.lease.number, first, len(events), int(flags), tally, encode_events(events))
 
-    def stored(self, item: Item, texts: list[str]) -> None:
-        self.sent.append(item)
-        self.next += item.count
+    def stored(self, flush: Flush, texts: list[str]) -> None:
+        self.sent.append(flush)
+        self.next += flush.count
         self.pieces += len(texts)
-        self.restarted = self.restarted or bool(item.flags & Flag.RESTART)
+        self.restarted = self.restarted or bool(flush.flags & Flag.RESTART)
 
 
 @dataclass(eq=False)
@@ -170,10 +160,10 @@ class Play:
         assert isinstance(result, ChatError) or result == expected
         self.settle()
 
-    def append(self, items: list[Item]) -> list[bool]:
+    def append(self, flushes: list[Flush]) -> list[bool]:
         """Which of them are stored."""
-        answers = [self.model.append(item) for item in items]
-        refusals = self.state.append(items)
+        answers = [self.model.append(flush) for flush in flushes]
+        refusals = self.state.append(flushes)
         expected = [Refusal(place, why, age) for place, (why, age) in enumerate(answers) if why]  # type: ignore[arg-type]
         assert refusals == expected
         self.settle()

@@ -6,7 +6,7 @@ import pytest
 
 from shared.brokers.state import Limits
 from shared.messages import Done, Failed, Refusal, decode_events
-from tests.shared.brokers.state.builders import Desk, item
+from tests.shared.brokers.state.builders import Desk, flush
 
 SMALL = Limits(session_bytes=300, kept_bytes=3_000)
 
@@ -52,7 +52,7 @@ def test_settled_leases_make_room_for_the_poll_that_waits() -> None:
     lease = desk.lease()
     number = desk.state.poll("w", desk.seen["w"], None, 0, False)
     assert desk.state.polled("w", number, final=False) is None
-    desk.state.append([item(lease, 0, "text", end=True)])
+    desk.state.append([flush(lease, 0, "text", end=True)])
     assert desk.state.take_wake() >= {"w"}
     polled = desk.state.polled("w", number, final=False)
     assert polled is not None
@@ -84,12 +84,43 @@ def test_a_repeat_is_fine_even_behind_a_cancel_and_a_release() -> None:
     desk = Desk()
     desk.submit()
     lease = desk.lease()
-    stored = item(lease, 0, "text")
-    assert desk.state.append([stored]) == []
+    sent = flush(lease, 0, "text")
+    assert desk.state.append([sent]) == []
     desk.state.cancel("s", "m1")
-    assert desk.state.append([stored]) == []
+    assert desk.state.append([sent]) == []
     desk.state.release([lease.number])
     assert len(desk.items()) == 2
+
+
+def test_the_repeat_of_a_terminal_is_fine() -> None:
+    """Its lease is settled, but the worker may not have heard it."""
+    desk = Desk()
+    desk.submit()
+    lease = desk.lease()
+    sent = [flush(lease, 0, "text"), flush(lease, 1, end=True)]
+    assert desk.state.append(sent) == []
+    stored = desk.items()
+    assert desk.state.append(sent) == []
+    assert desk.items() == stored
+    assert desk.state.append([flush(lease, 2, "late")]) == [Refusal(0, "fenced")]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_what_another_attempt_has_begun_or_the_broker_has_ended_knows_no_repeats(cancelled: bool) -> None:
+    """Though the first item of the newer attempt has the same place and size."""
+    desk = Desk()
+    desk.submit()
+    lease = desk.lease()
+    sent = flush(lease, 0, "text")
+    desk.state.append([sent])
+    desk.state.release([lease.number])
+    assert desk.state.append([sent]) == []
+    if cancelled:
+        desk.state.cancel("s", "m1")
+    else:
+        desk.state.append([flush(desk.lease(), 0, "other")])
+    assert [(item.first, item.count) for item in desk.items()] == [(0, 1), (0, 1)]
+    assert desk.state.append([sent]) == [Refusal(0, "fenced")]
 
 
 def test_one_refusal_does_not_touch_its_neighbours() -> None:
@@ -98,16 +129,21 @@ def test_one_refusal_does_not_touch_its_neighbours() -> None:
     for session in ("s", "t"):
         desk.submit(session)
         leases.append(desk.lease())
-    items = [item(leases[0], 0, "a"), item(leases[0], 5, "hole"), item(leases[1], 0, "b"), item(leases[0], 1, "c")]
-    assert desk.state.append(items) == [Refusal(1, "fenced")]
+    flushes = [
+        flush(leases[0], 0, "a"),
+        flush(leases[0], 5, "hole"),
+        flush(leases[1], 0, "b"),
+        flush(leases[0], 1, "c"),
+    ]
+    assert desk.state.append(flushes) == [Refusal(1, "fenced")]
     assert [stored.count for stored in desk.items("s")] == [1, 1]
     assert len(desk.items("t")) == 1
 
 
-def test_an_item_without_events_is_refused() -> None:
+def test_a_flush_without_events_is_refused() -> None:
     desk = Desk()
     desk.submit()
-    assert desk.state.append([item(desk.lease(), 0)]) == [Refusal(0, "fenced")]
+    assert desk.state.append([flush(desk.lease(), 0)]) == [Refusal(0, "fenced")]
 
 
 def test_a_cancelled_reply_takes_only_the_terminal_and_that_alone() -> None:
@@ -116,9 +152,9 @@ def test_a_cancelled_reply_takes_only_the_terminal_and_that_alone() -> None:
     lease = desk.lease()
     desk.state.cancel("s", "m1")
     desk.clock.advance(0.5)
-    assert desk.state.append([item(lease, 0, "text")]) == [Refusal(0, "cancelled", 500)]
-    assert desk.state.append([item(lease, 0, "text", end=True)]) == [Refusal(0, "cancelled", 500)]
-    assert desk.state.append([item(lease, 0, end=True)]) == []
+    assert desk.state.append([flush(lease, 0, "text")]) == [Refusal(0, "cancelled", 500)]
+    assert desk.state.append([flush(lease, 0, "text", end=True)]) == [Refusal(0, "cancelled", 500)]
+    assert desk.state.append([flush(lease, 0, end=True)]) == []
 
 
 def test_a_second_cancel_grants_no_second_second() -> None:
@@ -137,10 +173,10 @@ def test_at_the_bound_of_a_session_its_terminal_still_fits(cancelled: bool) -> N
     desk = Desk(SMALL)
     desk.submit()
     lease = desk.lease()
-    assert desk.state.append([item(lease, 0, "x" * 290)]) == []
+    assert desk.state.append([flush(lease, 0, "x" * 290)]) == []
     if cancelled:
         desk.state.cancel("s", "m1")
-    assert desk.state.append([item(lease, 1, end=True)]) == []
+    assert desk.state.append([flush(lease, 1, end=True)]) == []
     assert desk.poll().lost == []
     assert desk.items()[-1].attempt == lease.attempt
 
@@ -149,7 +185,7 @@ def test_beyond_the_bound_a_running_one_ends_with_length() -> None:
     desk = Desk(SMALL)
     desk.submit()
     lease = desk.lease()
-    assert desk.state.append([item(lease, 0, "x" * 200), item(lease, 1, "y" * 200)]) == [Refusal(1, "fenced")]
+    assert desk.state.append([flush(lease, 0, "x" * 200), flush(lease, 1, "y" * 200)]) == [Refusal(1, "fenced")]
     done = end(desk)
     assert isinstance(done, Done)
     assert done.finish_reason == "length"
@@ -172,7 +208,7 @@ def test_the_oldest_ended_replies_of_all_sessions_make_room() -> None:
         session = f"s{number}"
         desk.submit(session)
         lease = desk.lease()
-        desk.state.append([item(lease, 0, "x" * 100), item(lease, 1, end=True)])
+        desk.state.append([flush(lease, 0, "x" * 100), flush(lease, 1, end=True)])
         desk.clock.advance(1.0)
     stored = [number for number in range(20) if desk.items(f"s{number}")]
     assert stored == list(range(stored[0], 20))
@@ -194,14 +230,14 @@ def test_what_crashed_twice_runs_alone(crashes: int, runs_alone: bool) -> None:
 def test_only_a_piece_beyond_the_furthest_clears_the_suspicion() -> None:
     desk = Desk()
     desk.submit()
-    desk.state.append([item(desk.lease(), 0, "a", "b")])
+    desk.state.append([flush(desk.lease(), 0, "a", "b")])
     crash(desk)
     for _ in range(2):
         assert desk.state.stats().suspects == 0
-        desk.state.append([item(desk.lease(), 0, "a", "b", pieces=2)])  # a restart that got no further
+        desk.state.append([flush(desk.lease(), 0, "a", "b", pieces=2)])  # a restart that got no further
         crash(desk)
     assert desk.state.stats().suspects == 1
-    desk.state.append([item(desk.lease("alone"), 0, "a", "b", "c", pieces=3)])
+    desk.state.append([flush(desk.lease("alone"), 0, "a", "b", "c", pieces=3)])
     crash(desk, "alone")
     assert desk.state.stats().suspects == 0
     assert desk.lease().attempt == 5
@@ -213,7 +249,7 @@ def test_who_has_got_on_is_no_suspect_because_its_neighbour_kills_twice() -> Non
     for session in ("calm", "poison"):
         desk.submit(session)
     calm, _ = desk.poll(free=2).leases
-    desk.state.append([item(calm, 0, "a")])
+    desk.state.append([flush(calm, 0, "a")])
     for _ in range(2):
         assert desk.state.stats().suspects == 0
         crash(desk)
@@ -284,7 +320,7 @@ def test_attempts_in_all_are_limited() -> None:
     for number in range(1, 5):
         lease = desk.lease()
         assert lease.attempt == number
-        desk.state.append([item(lease, 0, "text", pieces=number)])
+        desk.state.append([flush(lease, 0, "text", pieces=number)])
         crash(desk)
     failed = end(desk)
     assert isinstance(failed, Failed)

@@ -5,7 +5,7 @@ import pytest
 from shared.brokers.state import Limits
 from shared.errors import Busy, QueueFull, SessionNotFound
 from shared.messages import Failed, Submission, decode_events
-from tests.shared.brokers.state.builders import Desk, item
+from tests.shared.brokers.state.builders import Desk, flush
 
 # --- submit and cancel -----------------------------------------------------------------------------------------------
 
@@ -110,11 +110,11 @@ def test_a_gateway_that_holds_too_much_undrained_loses_all_and_is_told() -> None
             desk.state.attach(gateway, session, None)
     lease = desk.lease()
     for number in range(3):
-        assert desk.state.append([item(lease, number, "x" * 100)]) == []
+        assert desk.state.append([flush(lease, number, "x" * 100)]) == []
         assert [stored.first for stored in desk.drain("quick").items] == [number]
     batch = desk.drain("slow")
     assert (batch.lost, batch.items) == (True, [])
-    desk.state.append([item(desk.lease(), 0, "text")])  # in t: that is lost, too
+    desk.state.append([flush(desk.lease(), 0, "text")])  # in t: that is lost, too
     assert desk.drain("slow").items == []
 
 
@@ -124,9 +124,9 @@ def test_what_is_attached_behind_an_overflow_is_kept() -> None:
     desk.submit()
     desk.state.attach("g", "s", None)
     lease = desk.lease()
-    desk.state.append([item(lease, 0, "x" * 200)])
+    desk.state.append([flush(lease, 0, "x" * 200)])
     desk.state.attach("g", "s", None)
-    desk.state.append([item(lease, 1, "text")])
+    desk.state.append([flush(lease, 1, "text")])
     batch = desk.drain()
     assert (batch.lost, [stored.first for stored in batch.items]) == (True, [1])
 
@@ -254,11 +254,11 @@ def test_replies_are_kept_for_their_retention_from_their_end() -> None:
     desk.submit()
     desk.state.attach("g", "s", None)
     lease = desk.lease()
-    desk.state.append([item(lease, 0, "text")])
+    desk.state.append([flush(lease, 0, "text")])
     for _ in range(8):
         desk.pass_time(1.0)
         desk.state.renew([lease.number])
-    desk.state.append([item(lease, 1, end=True)])
+    desk.state.append([flush(lease, 1, end=True)])
     desk.pass_time(4.75)
     assert len(desk.items()) == 2
     desk.pass_time(1.5)
@@ -307,7 +307,7 @@ def test_it_is_active_while_something_waits_or_runs() -> None:
     assert desk.state.active
     lease = desk.lease()
     assert desk.state.active
-    desk.state.append([item(lease, 0, end=True)])
+    desk.state.append([flush(lease, 0, end=True)])
     assert not desk.state.active
 
 
@@ -318,7 +318,7 @@ def test_of_a_forgotten_session_nothing_is_on_its_way() -> None:
         desk.drain(gateway)
         desk.submit()
         desk.state.attach(gateway, "s", None)
-    desk.state.append([item(desk.lease(), 0, "text")])
+    desk.state.append([flush(desk.lease(), 0, "text")])
     desk.state.detach("followed", "s")
     desk.state.forget("s")
     assert desk.drain("follows").items == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from shared.brokers.state import BrokerState, Limits
-from shared.messages import Item
+from shared.messages import Flush, Lease
 from tests.conftest import FakeClock
 from tests.shared.brokers.state.play import STEP, Play, Reader, Run, Worker
 
@@ -123,10 +123,12 @@ class BrokerMachine(RuleBasedStateMachine):
     def append_well(self, pieces: int, exact: bool, size: int, again: bool = False) -> None:
         """By all that may write; with no piece, the head alone. `again`: the answer was lost."""
         texts = [self.play.text(zombie=False, size=size) for _ in range(pieces)]
-        made = [(run, run.item(run.next, texts, exact=exact), texts) for run in self.writers() if texts or not run.next]
+        made = [
+            (run, run.flush(run.next, texts, exact=exact), texts) for run in self.writers() if texts or not run.next
+        ]
         self.append_made(made)
         if again:
-            self.play.append([copy_of(item) for _, item, _ in made])
+            self.play.append([flush for _, flush, _ in made])
 
     @precondition(lambda self: self.play.model.leases)
     @rule()
@@ -140,32 +142,41 @@ class BrokerMachine(RuleBasedStateMachine):
         self.finish([self.play.text(zombie=False)])
 
     def finish(self, texts: list[str]) -> None:
-        self.append_made([(run, run.item(run.next, texts, terminal=True), texts) for run in self.writers()])
+        self.append_made([(run, run.flush(run.next, texts, terminal=True), texts) for run in self.writers()])
 
     def writers(self) -> list[Run]:
         return [run for run in self.play.runs if run.lease.number in self.play.model.leases]
 
-    def append_made(self, made: list[tuple[Run, Item, list[str]]]) -> None:
-        stored = self.play.append([item for _, item, _ in made])
-        for (run, item, texts), fine in zip(made, stored, strict=True):
-            if fine and item.first == run.next and item.nonce == run.lease.nonce:
-                run.stored(item, texts)
+    def append_made(self, made: list[tuple[Run, Flush, list[str]]]) -> None:
+        stored = self.play.append([flush for _, flush, _ in made])
+        for (run, flush, texts), fine in zip(made, stored, strict=True):
+            if fine and flush.first == run.next and flush.lease == run.lease.number:
+                run.stored(flush, texts)
 
-    def make(self, run: Run, kind: str, count: int, exact: bool) -> tuple[Item, list[str]]:
+    def make(self, run: Run, kind: str, count: int, exact: bool) -> tuple[Flush, list[str]]:
         zombie = run.lease.number not in self.play.model.leases
         if kind == "repeat" and run.sent:
-            return copy_of(run.sent[-min(count, len(run.sent))]), []
+            return run.sent[-min(count, len(run.sent))], []
         if kind == "longer" and run.sent:
-            return run.item(run.sent[-1].first, [self.play.text(zombie=True)] * (run.sent[-1].count + count)), []
+            return run.flush(run.sent[-1].first, [self.play.text(zombie=True)] * (run.sent[-1].count + count)), []
         first = max(0, run.next + {"hole": count, "overlap": -1}.get(kind, 0))
         wrong = zombie or first != run.next or kind in ("forged", "cuckoo")
         texts = [] if kind == "alone" else [self.play.text(zombie=wrong)] * count
-        item = run.item(first, texts, terminal=kind in ("end", "alone"), exact=exact)
+        flush = run.flush(first, texts, terminal=kind in ("end", "alone"), exact=exact)
         if kind == "forged":
-            item.nonce = "f" * 8
+            flush = msgspec.structs.replace(flush, lease=max(self.given()) + 1)
         elif kind == "cuckoo":
-            item.attempt += 1
-        return item, texts
+            flush = msgspec.structs.replace(flush, lease=self.former(run.lease))
+        return flush, texts
+
+    def given(self) -> list[int]:
+        """The leases so far."""
+        return [run.lease.number for run in self.play.runs]
+
+    def former(self, lease: Lease) -> int:
+        """The one before it of the same reply, or where it is the first, one that was never given."""
+        same = [run.lease for run in self.play.runs if (run.lease.session, run.lease.id) == (lease.session, lease.id)]
+        return max((one.number for one in same if one.number < lease.number), default=min(self.given()) - 1)
 
     @precondition(lambda self: self.play.runs)
     @rule(numbers=st.lists(anywhere, min_size=1, max_size=3), method=st.sampled_from(["release", "renew"]))
@@ -337,16 +348,11 @@ class BrokerMachine(RuleBasedStateMachine):
         self.pass_steps(43.0, [], [])
         state, life = play.state, play.state._life
         assert (state._sessions, state._seats, state._subscribers) == ({}, {}, {})
-        assert (life.held, life.cancelling, len(life.ended)) == ({}, {}, 0)
+        assert (life.held, life.written, life.cancelling, len(life.ended)) == ({}, {}, {}, 0)
         assert (len(life.queue), life.queue._owners) == (0, {})
         assert life.kept_bytes == 0
         assert not state.active
         assert not state.take_wake()
-
-
-def copy_of(item: Item) -> Item:
-    """As a worker sends it: without the broker's index."""
-    return msgspec.structs.replace(item, index=-1)
 
 
 def check(machine: type[BrokerMachine], examples: int, steps: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:

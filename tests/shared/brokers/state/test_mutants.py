@@ -4,37 +4,47 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import Phase
+from msgspec.structs import replace
 
 from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.machine import BrokerState
 from shared.brokers.state.reply import Reply
-from shared.brokers.state.seat import Held
+from shared.brokers.state.seat import Held, Seat
 from shared.brokers.state.subscriber import Subscriber
-from shared.messages import Item, Refusal
+from shared.messages import Flush, Refusal
 from tests.shared.brokers.state.test_model import BrokerMachine, check
 
 Break = Callable[[pytest.MonkeyPatch], None]
-right_append, right_free, right_cancel = Lifecycle.append, Lifecycle.free, BrokerState.cancel
+right_append, right_free, right_lease = Lifecycle.append, Lifecycle.free, Lifecycle._lease
+right_end, right_cancel = Lifecycle._end, BrokerState.cancel
 
 
 def any_attempt_may_write(patch: pytest.MonkeyPatch) -> None:
     """G3, of a zombie whose heir is at work."""
 
-    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
-        item.attempt, item.nonce = reply.attempt, reply.nonce
-        return right_append(self, reply, item, place)
+    given: dict[int, Reply] = {}
 
+    def lease(self: Lifecycle, reply: Reply, seat: Seat) -> None:
+        right_lease(self, reply, seat)
+        given[reply.lease] = reply
+
+    def append(self: Lifecycle, flush: Flush, place: int) -> Refusal | None:
+        reply = given.get(flush.lease)
+        return right_append(self, flush if reply is None else replace(flush, lease=reply.lease), place)
+
+    patch.setattr(Lifecycle, "_lease", lease)
     patch.setattr(Lifecycle, "append", append)
 
 
 def freeing_is_no_fence(patch: pytest.MonkeyPatch) -> None:
     """G3, of a zombie that has no heir yet."""
 
-    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
-        if reply.held is None and reply.ended_at is None and item.nonce == reply.nonce and item.first == reply.next_seq:
-            self._file(reply, item)
+    def append(self: Lifecycle, flush: Flush, place: int) -> Refusal | None:
+        reply = self.written.get(flush.lease)
+        if reply is not None and reply.held is None and reply.ended_at is None and flush.first == reply.next_seq:
+            self._file(reply, flush)
             return None
-        return right_append(self, reply, item, place)
+        return right_append(self, flush, place)
 
     patch.setattr(Lifecycle, "append", append)
 
@@ -42,10 +52,11 @@ def freeing_is_no_fence(patch: pytest.MonkeyPatch) -> None:
 def repeats_are_stored(patch: pytest.MonkeyPatch) -> None:
     """G3."""
 
-    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
-        if reply.held is not None and item.nonce == reply.nonce and reply.holds(item.first, item.count):
-            self._file(reply, item)
-        return right_append(self, reply, item, place)
+    def append(self: Lifecycle, flush: Flush, place: int) -> Refusal | None:
+        reply = self.written.get(flush.lease)
+        if reply is not None and reply.held is not None and reply.holds(flush.first, flush.count):
+            self._file(reply, flush)
+        return right_append(self, flush, place)
 
     patch.setattr(Lifecycle, "append", append)
 
@@ -53,13 +64,24 @@ def repeats_are_stored(patch: pytest.MonkeyPatch) -> None:
 def a_terminal_is_not_the_end(patch: pytest.MonkeyPatch) -> None:
     """G4."""
 
-    def append(self: Lifecycle, reply: Reply, item: Item, place: int) -> Refusal | None:
-        if reply.ended_at is not None and item.nonce == reply.nonce and item.first == reply.next_seq:
-            self._file(reply, item)
+    def append(self: Lifecycle, flush: Flush, place: int) -> Refusal | None:
+        reply = self.written.get(flush.lease)
+        if reply is not None and reply.ended_at is not None and flush.first == reply.next_seq:
+            self._file(reply, flush)
             return None
-        return right_append(self, reply, item, place)
+        return right_append(self, flush, place)
 
     patch.setattr(Lifecycle, "append", append)
+
+
+def a_repeated_terminal_is_unknown(patch: pytest.MonkeyPatch) -> None:
+    """G3, of a worker that never heard that its last words were stored."""
+
+    def end(self: Lifecycle, reply: Reply) -> None:
+        right_end(self, reply)
+        self.written.pop(reply.lease, None)
+
+    patch.setattr(Lifecycle, "_end", end)
 
 
 def early_cancels_are_dropped(patch: pytest.MonkeyPatch) -> None:
@@ -103,6 +125,7 @@ BREAKS: list[Break] = [
     freeing_is_no_fence,
     repeats_are_stored,
     a_terminal_is_not_the_end,
+    a_repeated_terminal_is_unknown,
     early_cancels_are_dropped,
     takeovers_follow_cancels,
     a_pause_is_the_workers_fault,

@@ -1,7 +1,7 @@
 """Positions within a generation."""
 
-from shared.messages import Cursor, Flag, Takeover, encode_events
-from tests.shared.brokers.state.builders import item, reply, session
+from shared.messages import Cursor, Flag, Flush, Takeover, Tally, encode_events
+from tests.shared.brokers.state.builders import flush, reply, session
 
 
 def test_every_attempt_has_a_nonce_of_its_own_and_counts_from_zero() -> None:
@@ -18,8 +18,8 @@ def test_it_holds_exactly_the_items_of_its_newest_attempt() -> None:
     chat = session()
     made = reply(chat)
     made.begin_attempt()
-    chat.file(made, item(made, 0, "a", "b"))
-    chat.file(made, item(made, 2, "c"))
+    chat.file(made, flush(made, 0, "a", "b"))
+    chat.file(made, flush(made, 2, "c"))
     assert made.holds(0, 2)
     assert made.holds(2, 1)
     assert not any(made.holds(*wrong) for wrong in ((0, 1), (0, 3), (1, 1), (1, 2), (2, 2), (3, 1)))
@@ -31,11 +31,11 @@ def test_behind_an_event_stands_the_next_or_the_rest_of_its_item() -> None:
     chat = session()
     made = reply(chat)
     made.begin_attempt()
-    chat.file(made, item(made, 0, "a", "b"))
-    chat.file(made, item(made, 2, "c"))
+    chat.file(made, flush(made, 0, "a", "b"))
+    chat.file(made, flush(made, 2, "c"))
     old = made.nonce
     made.begin_attempt()
-    chat.file(made, item(made, 0, "d"))
+    chat.file(made, flush(made, 0, "d"))
 
     def behind(attempt: int, seq: int, nonce: str) -> int | None:
         return made.behind(Cursor(1, attempt, seq, nonce))
@@ -52,12 +52,10 @@ def test_its_text_is_what_a_reader_holds() -> None:
     chat = session()
     made = reply(chat)
     made.begin_attempt()
-    chat.file(made, item(made, 0, "void ", "too "))
+    chat.file(made, flush(made, 0, "void ", "too "))
     made.begin_attempt()
-    restart = item(made, 0)
-    restart.count, restart.flags, restart.events = 1, int(Flag.RESTART), encode_events([Takeover(False)])
-    chat.file(made, restart)
-    chat.file(made, item(made, 1, "this ", "stands"))
+    chat.file(made, Flush(0, 0, 1, int(Flag.RESTART), Tally(), encode_events([Takeover(False)])))
+    chat.file(made, flush(made, 1, "this ", "stands"))
     assert made.text() == "this stands"
     assert made.weight == sum(stored.weight for stored in made.items)
 

@@ -5,7 +5,7 @@ import pytest
 from shared.brokers.state.reply import Reply
 from shared.brokers.state.session import Session
 from shared.messages import Item, Page
-from tests.shared.brokers.state.builders import item, reply, session
+from tests.shared.brokers.state.builders import flush, reply, session
 
 
 def replied(chat: Session, generation: int, *flushes: tuple[str, ...]) -> Reply:
@@ -13,7 +13,7 @@ def replied(chat: Session, generation: int, *flushes: tuple[str, ...]) -> Reply:
     made = reply(chat, generation)
     made.begin_attempt()
     for texts in flushes:
-        chat.file(made, item(made, made.next_seq, *texts))
+        chat.file(made, flush(made, made.next_seq, *texts))
         made.next_seq += len(texts)
     chat.running = None
     return made

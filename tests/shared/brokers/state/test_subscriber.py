@@ -3,7 +3,7 @@
 from shared.brokers.state.session import Session
 from shared.brokers.state.subscriber import Subscriber
 from shared.messages import Item, Place
-from tests.shared.brokers.state.builders import item, reply, session
+from tests.shared.brokers.state.builders import flush, reply, session
 
 
 def linked() -> Subscriber:
@@ -14,7 +14,8 @@ def linked() -> Subscriber:
 
 
 def offer(subscriber: Subscriber, chat: Session, *texts: str) -> Item:
-    made = item(reply(chat, chat.last + 1), 0, *texts)
+    answer = reply(chat, chat.last + 1)
+    made = chat.file(answer, flush(answer, 0, *texts))
     subscriber.offer(made)
     return made
 

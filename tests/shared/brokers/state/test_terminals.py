@@ -3,7 +3,7 @@
 from shared.brokers.state import terminals
 from shared.errors import WorkerLost
 from shared.messages import Done, Failed, Flag, Receipt, Tally, Timing, Usage, decode_events, text_sha256
-from tests.shared.brokers.state.builders import item, reply, session
+from tests.shared.brokers.state.builders import flush, reply, session
 
 
 def test_it_is_true_to_what_was_stored() -> None:
@@ -11,7 +11,7 @@ def test_it_is_true_to_what_was_stored() -> None:
     made = reply(chat, now=10.0)
     made.leased_at = 11.0
     made.begin_attempt()
-    chat.file(made, item(made, 0, "häl", "lo"))
+    chat.file(made, flush(made, 0, "häl", "lo"))
     made.tally = Tally(2, 3, 4, 5)
     timing = Timing(1000, 5, 2500)
     assert terminals.done(made, "length", 12.5) == Done("length", Usage(4, 3, True), timing, text_sha256("hällo"))
@@ -31,10 +31,14 @@ def test_an_error_says_what_a_client_may_know() -> None:
 
 
 def test_the_item_is_an_attempt_of_its_own_above_all_others() -> None:
-    made = reply(session())
+    chat = session()
+    made = reply(chat)
     made.begin_attempt()
+    made.tally = Tally(2, 3, 4, 5)
     nonce, made.next_seq = made.nonce, 5
-    stored = terminals.terminal_item(made, terminals.failed(WorkerLost()))
+    flushed = terminals.flush(made, terminals.failed(WorkerLost()))
+    assert flushed.tally == made.tally
+    stored = chat.file(made, flushed)
     assert (stored.attempt, stored.first, stored.count, stored.flags) == (2, 0, 1, Flag.TERMINAL)
     assert stored.nonce == made.nonce != nonce
     assert decode_events(stored.events) == [terminals.failed(WorkerLost())]

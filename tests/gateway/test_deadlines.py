@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from gateway.nascent import Nascent
+from gateway.deadlines import Deadlines
 
 SOON = 0.02  # seconds; nothing here depends on how exactly it is kept
 
@@ -16,19 +16,19 @@ class Connection:
 
 
 async def test_who_says_nothing_is_dropped() -> None:
-    nascent, connection = Nascent(SOON), Connection()
-    nascent.add(connection)
+    deadlines, connection = Deadlines(SOON), Connection()
+    deadlines.add(connection)
 
     await connection.aborted.wait()
 
-    assert connection not in nascent
+    assert connection not in deadlines
 
 
 async def test_who_is_done_in_time_is_left_alone() -> None:
-    nascent, quick, slow = Nascent(SOON), Connection(), Connection()
-    nascent.add(quick)
-    nascent.add(slow)
-    nascent.discard(quick)
+    deadlines, quick, slow = Deadlines(SOON), Connection(), Connection()
+    deadlines.add(quick)
+    deadlines.add(slow)
+    deadlines.discard(quick)
 
     await slow.aborted.wait()
 
@@ -36,28 +36,28 @@ async def test_who_is_done_in_time_is_left_alone() -> None:
 
 
 async def test_later_ones_get_their_own_time_from_the_same_timer() -> None:
-    nascent, first, second = Nascent(SOON), Connection(), Connection()
-    nascent.add(first)
+    deadlines, first, second = Deadlines(SOON), Connection(), Connection()
+    deadlines.add(first)
     await asyncio.sleep(SOON / 2)
-    nascent.add(second)
+    deadlines.add(second)
 
     await first.aborted.wait()
-    assert second in nascent
+    assert second in deadlines
     await second.aborted.wait()
 
-    assert second not in nascent
+    assert second not in deadlines
 
 
 async def test_adding_again_does_not_prolong(monkeypatch: pytest.MonkeyPatch) -> None:
-    nascent, connection = Nascent(10.0), Connection()
+    deadlines, connection = Deadlines(10.0), Connection()
     loop = asyncio.get_running_loop()
     start = loop.time()
-    nascent.add(connection)
+    deadlines.add(connection)
 
     monkeypatch.setattr(loop, "time", lambda: start + 9.0)
-    nascent.add(connection)
+    deadlines.add(connection)
     monkeypatch.setattr(loop, "time", lambda: start + 11.0)
-    nascent._sweep()
+    deadlines._sweep()
 
     assert connection.aborted.is_set()
 
@@ -72,15 +72,15 @@ async def test_one_timer_for_all_and_none_when_there_is_nobody(monkeypatch: pyte
         return timers[-1]
 
     monkeypatch.setattr(loop, "call_later", counted)
-    nascent, many = Nascent(10.0), [Connection() for _ in range(100)]
+    deadlines, many = Deadlines(10.0), [Connection() for _ in range(100)]
     for connection in many:
-        nascent.add(connection)
+        deadlines.add(connection)
     for connection in many:
-        nascent.discard(connection)
+        deadlines.discard(connection)
 
     assert len(timers) == 1
     assert timers[0].cancelled()
 
 
 async def test_discarding_a_stranger_is_fine() -> None:
-    Nascent(SOON).discard(Connection())
+    Deadlines(SOON).discard(Connection())

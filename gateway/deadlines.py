@@ -1,4 +1,4 @@
-"""Connections that have not yet said what they want, and the deadline by which they must."""
+"""Connections that must have done something in time: said what they want, or ended."""
 
 import asyncio
 from typing import Protocol
@@ -12,8 +12,8 @@ class Abortable(Protocol):
         ...
 
 
-class Nascent:
-    """All connections with unfinished request headers, under one timer, which runs only while there are any.
+class Deadlines:
+    """All that owe it, under one timer, which runs only while there are any.
 
     Every one gets the same time, so the order of arrival is the order of the deadlines.
     """
@@ -34,7 +34,7 @@ class Nascent:
             self._timer = loop.call_later(self._timeout, self._sweep)
 
     def discard(self, connection: Abortable) -> None:
-        """Its headers are complete, or it has gone."""
+        """It has done it, or has gone."""
         self._deadlines.pop(connection, None)
         if not self._deadlines and self._timer is not None:
             self._timer.cancel()

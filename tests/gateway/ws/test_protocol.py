@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import struct
-import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -13,13 +13,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from gateway.frames import text_frame
+from gateway import server
 from gateway.uvicorn_http import HttpProtocol
-from gateway.uvicorn_ws import WRITER, ChatProtocol
-from tests.gateway.serving import UPGRADE, Endpoint, raw_client, read_to_end, serving, until
+from gateway.ws.asgi import DIRECT, Conversation
+from gateway.ws.parser import Parser
+from gateway.ws.protocol import WebSocketProtocol
+from tests.gateway.serving import Adopting, Endpoint, raw_client, read_to_end, serving, until
 
 LIMIT = 65_536
-MEGABYTE = text_frame(b"x" * (1 << 20))
+MEGABYTE = b"x" * (1 << 20)
 
 
 def masked(opcode: Opcode, payload: bytes, fin: bool = True) -> bytes:
@@ -38,12 +40,12 @@ async def read_head(client: socket.socket) -> bytes:
     return head
 
 
-async def fill(writer: ChatProtocol) -> None:
+async def fill(writer: WebSocketProtocol) -> None:
     """Write until the kernel takes no more."""
     while not writer.buffered():
-        assert writer.write(MEGABYTE)
+        writer.send([MEGABYTE])
         await asyncio.sleep(0)
-    assert writer.write(MEGABYTE)
+    writer.send([MEGABYTE])
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -54,7 +56,7 @@ async def test_several_frames_in_one_write_arrive_in_order() -> None:
     async with serving(app) as served, connect(served.url) as client:
         writer = await app.opened.get()
 
-        assert writer.write(text_frame(b"one") + text_frame("zw\u00f6lf".encode()) + text_frame(b"x" * 70_000))
+        writer.send([b"one", "zwölf".encode(), b"x" * 70_000])
 
         assert [await client.recv() for _ in range(3)] == ["one", "zwölf", "x" * 70_000]
 
@@ -63,10 +65,10 @@ async def test_direct_writes_and_asgi_sends_keep_their_order() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        writer = scope["extensions"][WRITER]
+        writer = scope["extensions"][DIRECT]
         for number in range(0, 10, 2):
             await send({"type": "websocket.send", "text": str(number)})
-            writer.write(text_frame(str(number + 1).encode()))
+            writer.send([str(number + 1).encode()])
         await receive()
 
     async with serving(app) as served, connect(served.url) as client:
@@ -74,20 +76,17 @@ async def test_direct_writes_and_asgi_sends_keep_their_order() -> None:
 
 
 async def test_nothing_is_written_before_the_connection_is_accepted() -> None:
-    early: list[bool] = []
-
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        writer = scope["extensions"][WRITER]
-        early.append(writer.write(text_frame(b"too early")))
+        writer = scope["extensions"][DIRECT]
+        writer.send([b"too early"])
         writer.close(1000, "too early")
         await receive()
         await send({"type": "websocket.accept"})
-        writer.write(text_frame(b"now"))
+        writer.send([b"now"])
         await receive()
 
     async with serving(app) as served, connect(served.url) as client:
         assert await client.recv() == "now"
-    assert early == [False]
 
 
 async def test_after_a_close_nothing_is_written(caplog: pytest.LogCaptureFixture) -> None:
@@ -96,7 +95,7 @@ async def test_after_a_close_nothing_is_written(caplog: pytest.LogCaptureFixture
         writer = await app.opened.get()
         writer.close(1013, "later")
 
-        assert not writer.write(text_frame(b"too late"))
+        writer.send([b"too late"])
         writer.close(1000, "a second close is nothing")
 
         with pytest.raises(ConnectionClosed) as closed:
@@ -113,7 +112,7 @@ async def test_after_the_client_has_gone_nothing_is_written() -> None:
             writer = await app.opened.get()
         assert (await app.disconnects.get())["code"] == 1000
 
-        assert not writer.write(text_frame(b"too late"))
+        writer.send([b"too late"])
         writer.close(1000, "")
         writer.abort()
 
@@ -131,18 +130,18 @@ async def test_the_endpoint_learns_of_a_close_from_outside() -> None:
 
 async def test_a_close_hears_the_answer_even_while_the_endpoint_is_not_listening() -> None:
     over = asyncio.Event()
-    opened: asyncio.Queue[ChatProtocol] = asyncio.Queue()
+    opened: asyncio.Queue[WebSocketProtocol] = asyncio.Queue()
 
     async def busy(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        opened.put_nowait(scope["extensions"][WRITER])
+        opened.put_nowait(scope["extensions"][DIRECT])
         await over.wait()
 
     async with serving(busy) as served, connect(served.url) as client:
         writer = await opened.get()
         await client.send("nobody takes this, so nothing more is read")
-        await until(lambda: writer.read_paused)
+        await until(lambda: writer._paused)
 
         writer.close(1000, "enough")
 
@@ -155,7 +154,7 @@ async def test_a_close_by_asgi_is_the_same_close() -> None:
         await receive()
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": 4400, "reason": "not JSON"})
-        assert not scope["extensions"][WRITER].write(text_frame(b"too late"))
+        scope["extensions"][DIRECT].send([b"too late"])
 
     async with serving(app) as served, connect(served.url) as client:
         with pytest.raises(ConnectionClosed) as closed:
@@ -194,33 +193,37 @@ async def test_a_client_that_reads_again_is_announced_once() -> None:
         await reading
 
 
-async def test_the_mark_above_which_a_client_counts_as_slow_can_be_set() -> None:
-    app = Endpoint()
+async def test_the_mark_above_which_a_client_counts_as_slow_is_its_adopters() -> None:
+    app = Adopting(room=12_345)
     async with serving(app) as served, raw_client(served.port):
         writer = await app.opened.get()
-        writer.limit(12_345)
         assert writer.transport.get_write_buffer_limits()[1] == 12_345
-        writer.abort()
-        await app.disconnects.get()
 
 
 async def test_the_connection_lets_go_of_its_listener_when_it_is_lost() -> None:
-    app = Endpoint()
+    app = Adopting()
     async with serving(app) as served:
         async with connect(served.url):
             writer = await app.opened.get()
             writer.on_drained = lambda: None
-        await until(lambda: writer.on_drained is None)
+        assert await app.gone.get() is writer
+        assert writer.on_drained is None
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A close has little time."""
+    monkeypatch.setattr(server, "CLOSE_TIMEOUT", 0.02)
 
 
 # --- peers that do not read -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_close_that_nobody_reads_ends_all_the_same() -> None:
     app = Endpoint()
     async with serving(app) as served, raw_client(served.port):
         writer = await app.opened.get()
-        writer.close_timeout = 0.02
         await fill(writer)
 
         writer.close(4408, "too slow")
@@ -233,11 +236,11 @@ async def test_a_close_that_nobody_reads_ends_all_the_same() -> None:
     [masked(Opcode.CLOSE, struct.pack("!H", 1000)), masked(Opcode.TEXT, b"\xff"), b"\xff\xff\xff\xff\xff\xff"],
     ids=["close", "bad UTF-8", "no frame"],
 )
+@pytest.mark.usefixtures("hasty")
 async def test_who_ends_the_connection_but_never_reads_is_dropped(last_words: bytes) -> None:
     app = Endpoint()
     async with serving(app) as served, raw_client(served.port) as client:
         writer = await app.opened.get()
-        writer.close_timeout = 0.02
         await fill(writer)
 
         await asyncio.get_running_loop().sock_sendall(client, last_words)
@@ -245,11 +248,11 @@ async def test_who_ends_the_connection_but_never_reads_is_dropped(last_words: by
         await until(lambda: not served.state.connections)
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_who_stops_sending_and_never_reads_is_dropped() -> None:
     app = Endpoint()
     async with serving(app) as served, raw_client(served.port) as client:
         writer = await app.opened.get()
-        writer.close_timeout = 0.02
         await fill(writer)
 
         client.shutdown(socket.SHUT_WR)
@@ -262,38 +265,33 @@ async def test_who_answers_no_ping_is_closed_with_1011() -> None:
     async with serving(app, ping_interval=0.03) as served, raw_client(served.port) as client:
         received = await read_to_end(client)
 
-    assert bytes((0x80 | Opcode.PING, 4)) in received
+    assert bytes((0x80 | Opcode.PING, 0)) in received
     assert bytes((0x80 | Opcode.CLOSE,)) in received
     assert struct.pack("!H", 1011) in received
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_who_answers_no_ping_and_does_not_read_is_dropped() -> None:
     app = Endpoint()
     async with serving(app, ping_interval=0.03) as served, raw_client(served.port):
         writer = await app.opened.get()
-        writer.close_timeout = 0.02
         await fill(writer)
 
         await until(lambda: not served.state.connections)
 
 
-async def test_who_answers_pings_stays() -> None:
-    app = Endpoint()
-    async with serving(app, ping_interval=0.2) as served, connect(served.url, ping_interval=None) as client:
+@pytest.mark.parametrize("kind", [Endpoint, Adopting])
+async def test_who_answers_pings_stays(kind: type[Endpoint] | type[Adopting]) -> None:
+    app = kind()
+    async with serving(app, ping_interval=0.1) as served, raw_client(served.port) as client:
         writer = await app.opened.get()
-        pings: list[bytes] = []
-        handle_pong = writer.handle_pong
+        await read_head(client)
+        for _ in range(4):  # one more than who is silent would be sent
+            assert await asyncio.get_running_loop().sock_recv(client, 2) == b"\x89\x00"
+            await asyncio.get_running_loop().sock_sendall(client, masked(Opcode.PONG, b""))
 
-        def counted(event: Frame) -> None:
-            pings.append(bytes(event.data))
-            handle_pong(event)
-
-        writer.handle_pong = counted  # type: ignore[method-assign]
-        await until(lambda: len(pings) >= 2)
-
-        writer.write(text_frame(b"still here"))
-        assert await client.recv() == "still here"
-        del writer.handle_pong
+        writer.send([b"still here"])
+        assert await asyncio.get_running_loop().sock_recv(client, 100) == b"\x81\x0astill here"
 
 
 # --- what comes in --------------------------------------------------------------------------------------------------
@@ -322,6 +320,7 @@ async def test_bad_utf8_is_a_close_and_no_traceback(caplog: pytest.LogCaptureFix
     assert no_traceback(caplog)
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_bad_utf8_followed_by_a_close_in_one_packet_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     app = Endpoint()
     async with serving(app) as served, raw_client(served.port) as client:
@@ -384,9 +383,7 @@ async def test_empty_fragments_fill_no_memory() -> None:
         many = masked(Opcode.TEXT, b"a", fin=False) + 1000 * masked(Opcode.CONT, b"", fin=False)
         await asyncio.get_running_loop().sock_sendall(client, many + masked(Opcode.CONT, b"b", fin=False))
 
-        await until(lambda: b"b" in writer.frames)
-        assert writer.frames == [b"a", b"b"]
-
+        await until(lambda: writer._parser is not None and len(writer._parser._message) == 2)
         await asyncio.get_running_loop().sock_sendall(client, masked(Opcode.CONT, b""))
         assert await app.received.get() == "ab"
 
@@ -433,7 +430,7 @@ async def test_a_client_that_goes_while_it_is_let_in_does_no_harm(caplog: pytest
             await receive()
             await send({"type": "websocket.accept"})
         finally:
-            assert not scope["extensions"][WRITER].write(text_frame(b"too late"))
+            scope["extensions"][DIRECT].send([b"too late"])
             ended.set()
 
     async with serving(app) as served:
@@ -445,40 +442,58 @@ async def test_a_client_that_goes_while_it_is_let_in_does_no_harm(caplog: pytest
     assert no_traceback(caplog)
 
 
-async def test_an_upgrade_that_websockets_cannot_parse_is_answered_and_closed() -> None:
-    many = b"".join(b"X-%d: y\r\n" % number for number in range(200))
-    async with serving(Endpoint()) as served, raw_client(served.port, UPGRADE + many + b"\r\n") as client:
-        assert (await read_to_end(client)).startswith(b"HTTP/1.1 431 ")
-        await until(lambda: not served.state.connections)
-
-
 # --- what is left ---------------------------------------------------------------------------------------------------
 
 
+def living(*kinds: type) -> list[object]:
+    return [one for one in gc.get_objects() if type(one) in kinds]
+
+
+@pytest.fixture
+def no_gc() -> Iterator[None]:
+    """What is left is not to be found by the garbage collector."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_gc")
 async def test_nothing_of_the_http_connection_stays_behind() -> None:
     app = Endpoint()
-    gc.collect()
-    gc.disable()
-    try:
-        async with serving(app) as served, connect(served.url):
-            await app.opened.get()
-            assert not [one for one in gc.get_objects() if isinstance(one, HttpProtocol)]
-    finally:
-        gc.enable()
+    async with serving(app) as served, connect(served.url):
+        await app.opened.get()
+        assert not living(HttpProtocol)
 
 
+@pytest.mark.usefixtures("no_gc")
+async def test_nothing_of_the_endpoint_stays_behind_where_it_hands_its_connection_over() -> None:
+    app = Adopting()
+    async with serving(app) as served, connect(served.url):
+        await app.opened.get()
+        await until(lambda: not served.state.tasks)
+        assert not living(HttpProtocol, Conversation, Parser)
+
+
+@pytest.mark.usefixtures("no_gc")
 async def test_a_closed_connection_leaves_no_garbage_of_ours() -> None:
     app = Endpoint()
-    gc.collect()
-    gc.disable()
-    try:
-        async with serving(app) as served:
-            async with connect(served.url):
-                found = weakref.ref(await app.opened.get())
-            await app.disconnects.get()
-            await until(lambda: found() is None)
-    finally:
-        gc.enable()
+    async with serving(app) as served:
+        async with connect(served.url):
+            await app.opened.get()
+        await app.disconnects.get()
+        await until(lambda: not living(WebSocketProtocol, Conversation))
+
+
+@pytest.mark.usefixtures("no_gc")
+async def test_a_closed_connection_that_was_handed_over_leaves_no_garbage_of_ours() -> None:
+    app = Adopting()
+    async with serving(app) as served:
+        async with connect(served.url) as client:
+            await client.send("Hello")
+            await app.opened.get()
+        await app.gone.get()
+        await until(lambda: not living(WebSocketProtocol, Conversation, Parser))
 
 
 async def test_big_random_messages_arrive_as_they_were_sent() -> None:
@@ -487,6 +502,6 @@ async def test_big_random_messages_arrive_as_they_were_sent() -> None:
         writer = await app.opened.get()
         texts = [os.urandom(size // 2).hex() for size in (10, 200, 40_000, 300_000)]
 
-        assert writer.write(b"".join(text_frame(text.encode()) for text in texts))
+        writer.send([text.encode() for text in texts])
 
         assert [await client.recv() for _ in texts] == texts
