@@ -5,7 +5,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -45,7 +45,7 @@ BAD = {
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+def nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A client's fault is no news."""
     yield
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -238,8 +238,9 @@ async def test_a_thousand_slow_handshakes_are_closed_in_time_while_others_connec
     loop = asyncio.get_running_loop()
     ended: list[float] = []
 
-    async def dawdle(port: int, started: float) -> None:
+    async def dawdle(port: int) -> None:
         async with raw_client(port, b"") as client:
+            started = loop.time()
             for byte in UPGRADE:
                 try:
                     await loop.sock_sendall(client, bytes((byte,)))
@@ -253,7 +254,7 @@ async def test_a_thousand_slow_handshakes_are_closed_in_time_while_others_connec
 
     taken = []
     async with serving(Adopting()) as served:
-        slow = [asyncio.create_task(dawdle(served.port, loop.time())) for _ in range(1000)]
+        slow = [asyncio.create_task(dawdle(served.port)) for _ in range(1000)]
         while not all(task.done() for task in slow):
             before = time.monotonic()
             async with connect(served.url):

@@ -19,7 +19,7 @@ RIGHT = {
 
 def head(first: bytes = b"GET /ws?a=b HTTP/1.1", more: bytes = b"", **changed: bytes | None) -> bytes:
     """A request; a header that is None is left out."""
-    headers = RIGHT | {name.replace("_", "-").encode(): value for name, value in changed.items()}  # type: ignore[operator]
+    headers = RIGHT | {name.replace("_", "-").encode(): value for name, value in changed.items()}
     lines = [name + b": " + value + b"\r\n" for name, value in headers.items() if value is not None]
     return b"".join([first, b"\r\n", *lines, more, b"\r\n"])
 
