@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from starlette.types import Send
 
+from gateway.outbox import ROOM
+
 
 class AsgiWriter:
     """See gateway.outbox.Writer. For any ASGI server: a task of its own, while there is something to send."""
@@ -26,8 +28,13 @@ class AsgiWriter:
             self._buffered += sum(map(len, payloads))
             self._start()
 
-    def buffered(self) -> int:
+    @property
+    def full(self) -> bool:
         """See gateway.outbox.Writer."""
+        return self._buffered > ROOM
+
+    def buffered(self) -> int:
+        """Bytes that `send` has not taken yet."""
         return self._buffered
 
     async def room(self) -> None:

@@ -33,6 +33,8 @@ class Direct(Protocol):
 
     on_drained: Callable[[], None] | None
     """Called when the unsent bytes, after they had been above `room`, are few again."""
+    full: bool
+    """Whether they are above `room` and have not been few since."""
 
     def adopt(self, on_text: Callable[[str], None], on_gone: Callable[[], None], room: int) -> None:
         """From now on text messages go to `on_text` and binary ones are refused; the endpoint should return. While

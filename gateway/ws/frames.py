@@ -1,14 +1,14 @@
 """Frames as a server sends them (RFC 6455, section 5.2): unmasked and whole, so that one fits every connection."""
 
 PING = b"\x89\x00"
-_SHORT = tuple(bytes((0x81, length)) for length in range(126))  # the heads of text frames
+SHORT_TEXT = tuple(bytes((0x81, length)) for length in range(126))  # the heads of text frames
 _LONGEST_REASON = 123  # bytes, of the 125 that a control frame may have
 
 
 def text_frame(payload: bytes) -> bytes:
     """One whole text message. `payload` must be UTF-8; nobody checks it again."""
     length = len(payload)
-    return _SHORT[length] + payload if length < 126 else _long(0x81, payload)
+    return SHORT_TEXT[length] + payload if length < 126 else _long(0x81, payload)
 
 
 def binary_frame(payload: bytes) -> bytes:

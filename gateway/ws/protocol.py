@@ -18,7 +18,7 @@ from gateway.deadlines import Deadlines
 from gateway.ws import handshake
 from gateway.ws.asgi import Conversation, build_scope
 from gateway.ws.codes import ABNORMAL, INTERNAL_ERROR, NO_CODE, NORMAL, NOT_UTF8, RESTART, TEXT_ONLY
-from gateway.ws.frames import PING, close_frame, pong_frame, text_frame
+from gateway.ws.frames import PING, SHORT_TEXT, close_frame, pong_frame, text_frame
 from gateway.ws.handshake import Headers, Refused
 from gateway.ws.keepalive import Keepalive, Spoke
 from gateway.ws.parser import Binary, Close, Event, Parser, Ping, Text, Violation, whole_text
@@ -57,7 +57,6 @@ class WebSocketProtocol(asyncio.Protocol):
         "_config",
         "_connections",
         "_conversation",
-        "_full",
         "_on_gone",
         "_on_text",
         "_parser",
@@ -65,6 +64,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_server_state",
         "_spoke",
         "_write",
+        "full",
         "on_drained",
         "state",
         "transport",
@@ -92,7 +92,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.on_drained: Callable[[], None] | None = None
         self._parser: Parser | None = None  # None between two messages
         self._write: Callable[[bytes], None] = _swallow  # the transport's, while OPEN
-        self._full = False  # more is unsent than may be
+        self.full = False  # more is unsent than may be
         self._paused = False  # we do not read
         self._awaits_pong = False
         self._spoke: Spoke | None = None  # while OPEN
@@ -102,7 +102,9 @@ class WebSocketProtocol(asyncio.Protocol):
     def send(self, payloads: list[bytes]) -> None:
         """See Direct."""
         if len(payloads) == 1:
-            self._write(text_frame(payloads[0]))
+            payload = payloads[0]
+            length = len(payload)
+            self._write(SHORT_TEXT[length] + payload if length < 126 else text_frame(payload))
         else:
             self._write(b"".join([text_frame(payload) for payload in payloads]))
 
@@ -174,7 +176,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read. Then it is not read from: its requests would only add to what it does not read."""
-        self._full = True
+        self.full = True
         if self._conversation is not None:
             self._conversation.set_room(False)
         elif self.state is State.OPEN:
@@ -182,7 +184,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._full = False
+        self.full = False
         if self._conversation is not None:
             self._conversation.set_room(True)
         if self.on_drained is not None:
@@ -225,7 +227,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _is_wanted(self) -> bool:
         """Whether the next message could be handed over, or thrown away."""
         if self.state is State.OPEN:
-            return not self._full if self._conversation is None else not self._conversation.unread
+            return not self.full if self._conversation is None else not self._conversation.unread
         return self.state is not State.CONNECTING or self._parser is None
 
     def _read(self, on: bool) -> None:

@@ -325,7 +325,7 @@ async def test_an_endpoint_waits_for_a_client_that_does_not_read() -> None:
     async with serving(route(endpoint)) as served, raw_client(served.port):
         await until(lambda: sent > 0)
         (connection,) = served.state.connections
-        await until(lambda: connection._full)  # type: ignore[union-attr]
+        await until(lambda: connection.full)  # type: ignore[union-attr]
         count = sent
         await asyncio.sleep(0.03)
         assert sent == count

@@ -137,7 +137,7 @@ async def test_pings_of_one_that_does_not_read_do_not_pile_up() -> None:
     async with serving(app) as served, opened(served) as client:
         connection = await app.opened.get()
         sending = asyncio.create_task(send_for_ever(client, 100 * frame(PING, b"p" * 125)))
-        await until(lambda: connection._full)
+        await until(lambda: connection.full)
         most = 0
         for _ in range(20):
             await asyncio.sleep(0.005)
