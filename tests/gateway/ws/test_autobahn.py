@@ -1,7 +1,7 @@
 """Autobahn's test suite of WebSocket servers, all of it but compression, which is not offered (sections 12 and 13).
 
-It needs `wstest` of the package autobahntestsuite, which runs on Python 2.7: in the PATH, or named by WSTEST. Its report
-goes to the folder that WSTEST_REPORT names, if one is.
+It needs `wstest` of the package autobahntestsuite, which runs on Python 2.7: in the PATH, or named by WSTEST. Its
+report goes to the folder that WSTEST_REPORT names, if one is.
 """
 
 import asyncio
