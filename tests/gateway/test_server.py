@@ -193,7 +193,7 @@ async def test_connections_of_uvicorns_own_class_are_stopped_too(errors: list[lo
         await send({"type": "websocket.accept"})
         await receive()
 
-    async with running(app, drain_delay=3600, ws="stock") as gateway, connect(gateway.url) as client:
+    async with running(app, ws="stock") as gateway, connect(gateway.url) as client:
         assert gateway.server.websockets() == 1
         gateway.server.stop()
         with pytest.raises(ConnectionClosed) as closed:

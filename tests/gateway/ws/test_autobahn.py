@@ -54,10 +54,8 @@ async def run_suite(url: str, folder: Path) -> dict[str, dict[str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_autobahns_server_suite(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_autobahns_server_suite(tmp_path: Path) -> None:
     require(WSTEST, "needs wstest: pip install autobahntestsuite, into an environment of Python 2.7")
-    if "uvloop" not in request.node.name:
-        pytest.skip("once is enough, on the loop that serves")
     folder = Path(os.environ.get("WSTEST_REPORT") or tmp_path)
     async with serving(echo, max_message_bytes=64 << 20) as served:
         found = await run_suite(served.url, folder)
