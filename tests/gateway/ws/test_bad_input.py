@@ -193,6 +193,17 @@ async def test_a_message_that_is_sent_too_early_waits() -> None:
         assert [await app.received.get(), await app.received.get()] == ["one", "two"]
 
 
+@pytest.mark.parametrize("more", [b"", frame(TEXT, b"three")[:-2]])
+async def test_a_message_that_comes_with_the_upgrade_is_not_lost(more: bytes) -> None:
+    app = Adopting()
+    early = UPGRADE + b"\r\n" + frame(TEXT, b"one") + frame(TEXT, b"two") + more
+    async with serving(app) as served, raw_client(served.port, early) as client:
+        assert [await app.received.get(), await app.received.get()] == ["one", "two"]
+        if more:
+            await send(client, frame(TEXT, b"three")[-2:])
+            assert await app.received.get() == "three"
+
+
 # --- handshakes -----------------------------------------------------------------------------------------------------
 
 
