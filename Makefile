@@ -7,8 +7,9 @@ export PATH
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PYTHON ?=
 ARGS ?=
+WSTEST ?=
 
-.PHONY: help run test test-slow chaos check clean
+.PHONY: help run test test-slow autobahn chaos check clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -22,6 +23,9 @@ test: $(VENV)/.installed-dev ## run the tests; ARGS="-k word" hands options to p
 
 test-slow: $(VENV)/.installed-dev ## run the tests that take long
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+autobahn: $(VENV)/.installed-dev ## run Autobahn's suite against our WebSocket class; WSTEST=/path/to/wstest
+	CI=true WSTEST="$(WSTEST)" $(BIN)/python -m pytest -m slow tests/gateway/ws/test_autobahn.py $(ARGS)
 
 chaos: $(VENV)/.installed-dev ## break the service under load by a plan and judge it; ARGS="--seconds 60 --seed 1"
 	$(BIN)/python -m tests.chaos $(ARGS)

@@ -35,7 +35,7 @@ from shared.messages import (
     Page,
 )
 
-PAGE_BYTES = 16 << 10
+PAGE_BYTES = 8 << 10
 SILENCE = 1.0  # seconds: a running session that says nothing between two ticks is checked by position
 log = structlog.get_logger("gateway")
 

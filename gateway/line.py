@@ -4,7 +4,6 @@ One message of a session runs at a time, so the others wait here, where closing 
 whose id was accepted before does not wait for its turn to run: it never runs twice, the broker only has to say so.
 """
 
-from collections import deque
 from typing import NamedTuple
 
 from gateway.dialect import Ask
@@ -31,14 +30,14 @@ class Line:
         self.submitting: Entry | None = None
         self.running = 0
         self._ended = 0
-        self._waiting: deque[Entry] = deque()
-        self._recent: dict[str, None] = {}
+        self._waiting: tuple[Entry, ...] = ()  # both are short and mostly empty, and there is one per idle session
+        self._recent: tuple[str, ...] = ()
 
     def push(self, entry: Entry) -> bool:
         """Join the line; False where it is full: but for an id that was accepted, which does not stay long."""
         if len(self._waiting) >= LONGEST and entry.ask.id not in self._recent:
             return False
-        self._waiting.append(entry)
+        self._waiting += (entry,)
         return True
 
     def take(self) -> Entry | None:
@@ -49,7 +48,8 @@ class Line:
         if known is None and self.running:
             return None
         self.submitting = known or self._waiting[0]
-        self._waiting.remove(self.submitting)
+        taken = self._waiting.index(self.submitting)
+        self._waiting = self._waiting[:taken] + self._waiting[taken + 1 :]
         return self.submitting
 
     def accepted(self, generation: int, *, ended: bool) -> None:
@@ -62,16 +62,15 @@ class Line:
 
     def remember(self, id: str) -> None:
         """The broker has a message with this id, whoever sent it."""
-        self._recent[id] = None
-        if len(self._recent) > REMEMBERED:
-            del self._recent[next(iter(self._recent))]
+        if id not in self._recent:
+            self._recent = (*self._recent, id)[-REMEMBERED:]
 
     def busy(self, generation: int) -> None:
         """Another generation runs: back to the head. It may have ended since."""
         entry, self.submitting = self.submitting, None
         if entry is not None:
-            self._waiting.appendleft(entry)
-            self._recent.pop(entry.ask.id, None)  # the broker does not know it any more: it has to wait like the others
+            self._waiting = (entry, *self._waiting)
+            self._recent = tuple(id for id in self._recent if id != entry.ask.id)  # unknown again: it waits like others
         self.started(generation)
 
     def failed(self) -> None:
@@ -100,7 +99,7 @@ class Line:
         """Mark the message with this id as stopped. False: none waits or is being submitted."""
         if not self.holds(id):
             return False
-        self._waiting = deque(_stopped(entry, id) for entry in self._waiting)
+        self._waiting = tuple(_stopped(entry, id) for entry in self._waiting)
         if self.submitting is not None:
             self.submitting = _stopped(self.submitting, id)
         return True
@@ -108,15 +107,15 @@ class Line:
     def reset(self) -> None:
         """The broker has forgotten all: nothing runs."""
         self.running = 0
-        self._recent.clear()
+        self._recent = ()
 
     def drop(self, sender: object) -> None:
         """The sender's connection is gone: what the broker does not have yet is dropped."""
-        self._waiting = deque(entry for entry in self._waiting if entry.sender is not sender)
+        self._waiting = tuple(entry for entry in self._waiting if entry.sender is not sender)
 
     def clear(self) -> list[Entry]:
         """All that has no answer yet, for whoever tells the senders. Nothing waits then."""
-        entries, self._waiting = list(self._waiting), deque()
+        entries, self._waiting = list(self._waiting), ()
         return entries if self.submitting is None else [self.submitting, *entries]
 
 

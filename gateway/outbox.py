@@ -13,7 +13,7 @@ from shared.messages import Cursor, Item
 
 # Bytes that the socket may leave unsent. A writer has the same number as its high-water mark, so that `on_drained` is
 # sure to follow. Each reader that does not read costs that much, with a piece or a page on top.
-ROOM = 16 << 10
+ROOM = 8 << 10
 _NOTHING: list[bytes] = []  # of all that have nothing to write; never changed
 
 

@@ -20,7 +20,8 @@ from starlette.types import ASGIApp
 from gateway.deadlines import Deadlines
 from gateway.sockets import BACKLOG, addresses
 from gateway.uvicorn_http import HttpProtocol
-from gateway.ws.protocol import Common, WebSocketProtocol
+from gateway.ws.common import Common
+from gateway.ws.protocol import WebSocketProtocol
 from shared.settings import GatewaySettings
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -1,13 +1,16 @@
 """uvicorn's HTTP protocol with bounds on what it lacks them for: the time and the size of request headers."""
 
 import asyncio
+import sys
 from typing import Any
 
+from httptools import HttpParserUpgrade
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.deadlines import Deadlines
+from gateway.ws.protocol import WebSocketProtocol
 
 HEADERS_LIMIT = 65_536  # bytes of one request's line and headers
 _TOO_LARGE = (
@@ -32,6 +35,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.nascent = nascent
         self.unparsed = 0  # bytes received since the last complete headers
+        self.read = b""  # what is being handled
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -52,7 +56,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.unparsed += len(data)
+        self.read = data
         super().data_received(data)
+        self.read = b""
         if self not in self.nascent:
             self.unparsed = 0
         elif self.unparsed > HEADERS_LIMIT and not self.transport.is_closing():
@@ -64,6 +70,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.send_400_response("A WebSocket needs HTTP/1.1.")
             return
         super().handle_websocket_upgrade()
+        protocol, upgrade = self.transport.get_protocol(), sys.exception()
+        if isinstance(protocol, WebSocketProtocol) and isinstance(upgrade, HttpParserUpgrade):
+            early = self.read[upgrade.args[0] :]  # behind the headers; uvicorn would throw it away
+            if early:
+                protocol.data_received(early)
         self.parser = None  # type: ignore[assignment]  # parser and protocol hold each other: 4 KB until the next gc
 
     def abort(self) -> None:

@@ -121,9 +121,8 @@ class Conversation:
             self._arrived.clear()
             await self._arrived.wait()
         if self._messages:
-            message = self._messages.popleft()
-            self._connection.go_on()
-            return message
+            asyncio.get_running_loop().call_soon(self._connection.go_on)  # behind what the endpoint says to this one
+            return self._messages.popleft()
         assert self._last is not None
         return self._last
 

@@ -227,10 +227,10 @@ def _long_length(digits: bytes) -> int:
 def _closing(payload: bytes) -> Close:
     if not payload:
         return Close(NO_CODE, "")
-    code = int.from_bytes(payload[:2], "big")
+    code, reason = int.from_bytes(payload[:2], "big"), _decode(payload[2:])
     if len(payload) == 1 or not may_be_sent(code):
         raise Violation(PROTOCOL_ERROR, "no such close code")
-    return Close(code, _decode(payload[2:]))
+    return Close(code, reason)
 
 
 def _decode(payload: bytes) -> str:

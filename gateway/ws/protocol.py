@@ -14,13 +14,13 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from gateway.deadlines import Deadlines
 from gateway.ws import handshake
 from gateway.ws.asgi import Conversation, build_scope
 from gateway.ws.codes import ABNORMAL, INTERNAL_ERROR, NO_CODE, NORMAL, NOT_UTF8, RESTART, TEXT_ONLY
+from gateway.ws.common import Common
 from gateway.ws.frames import PING, SHORT_TEXT, close_frame, pong_frame, text_frame
 from gateway.ws.handshake import Headers, Refused
-from gateway.ws.keepalive import Keepalive, Spoke
+from gateway.ws.keepalive import Spoke
 from gateway.ws.parser import Binary, Close, Event, Parser, Ping, Text, Violation, whole_text
 from gateway.ws.state import State
 
@@ -30,17 +30,6 @@ AT_ONCE = 64  # messages of one connection before others have their turn
 _PONG = b"\x8a\x80"  # the head of the answer to PING
 
 logger = logging.getLogger("uvicorn.error")
-
-
-class Common:
-    """What the connections of a server share. `max_size`: bytes of a message. `ping_interval`: seconds between two
-    pings, and until a missing answer ends the connection. `close_timeout`: seconds for a client to answer a close, and
-    to take what is unsent."""
-
-    def __init__(self, max_size: int, ping_interval: float, close_timeout: float) -> None:
-        self.max_size = max_size
-        self.keepalive = Keepalive(ping_interval)
-        self.closing = Deadlines(close_timeout)
 
 
 def _swallow(data: bytes) -> None:

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
 
-ON_BOTH_LOOPS = {"test_server.py", "test_uvicorn_http.py", "ws"}  # files, and folders of them
+ON_BOTH_LOOPS = {"test_server.py", "test_uvicorn_http.py", "ws/test_protocol.py", "ws/test_direct.py"}
+ON_UVLOOP = {"ws/test_asgi.py", "ws/test_autobahn.py", "ws/test_bad_input.py"}  # many, and what matters is the protocol
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if {item.path.name, item.path.parent.name} & ON_BOTH_LOOPS:
+    name = item.path.relative_to(Path(__file__).parent).as_posix()
+    if name in ON_BOTH_LOOPS:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    if name in ON_UVLOOP:
+        return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
 
 

@@ -13,7 +13,8 @@ from websockets.frames import Frame, Opcode
 
 from gateway import server as module
 from gateway.server import RETRY_AFTER_MS, Server, configure
-from gateway.ws.protocol import Common, WebSocketProtocol
+from gateway.ws.common import Common
+from gateway.ws.protocol import WebSocketProtocol
 from shared.settings import GatewaySettings
 from tests.gateway.serving import Endpoint, FakeSessions, raw_client, read_to_end, running, until
 
@@ -182,5 +183,22 @@ async def test_a_client_that_is_just_being_let_in_does_not_break_the_stop(errors
         await until(lambda: bool(gateway.state.tasks))
         gateway.server.stop()
         assert (await read_to_end(client)).startswith(b"HTTP/1.1 503 ")
+        await gateway.ended
+        assert not errors
+
+
+async def test_connections_of_uvicorns_own_class_are_stopped_too(errors: list[logging.LogRecord]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    async with running(app, ws="stock") as gateway, connect(gateway.url) as client:
+        assert gateway.server.websockets() == 1
+        gateway.server.stop()
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
         await gateway.ended
         assert not errors
