@@ -367,8 +367,7 @@ class Hub:
         for session in self._sessions.values():
             self._close_gaps(session)  # where a page could not be read
         self._check_silent()
-        self._patience.try_blocked(self._blocked, self._clock.now())
-        self._patience.try_idle(self._connections, self._clock.now())
+        self._patience.sweep(self._blocked, self._connections, self._clock)
 
     def _check_silent(self) -> None:
         """G8: a running session that says nothing may have missed something."""

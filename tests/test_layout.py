@@ -16,6 +16,9 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.server"},
     {"gateway.app"},
     {"gateway.websocket", "gateway.health", "gateway.pages"},
+    {"gateway.auth.middleware", "gateway.auth.desk"},
+    {"gateway.auth.opening"},
+    {"gateway.auth.gate"},
     {"gateway.hub"},
     {"gateway.protocol", "gateway.plain", "gateway.line", "gateway.outbox", "gateway.dialect"},
 )
@@ -24,6 +27,11 @@ PURE = (
     "gateway.plain",
     "gateway.line",
     "gateway.dialect",
+    "gateway.auth.keys",
+    "gateway.auth.jwt_keys",
+    "gateway.auth.jwt_check",
+    "gateway.auth.tickets",
+    "gateway.auth.credentials",
     "worker.batching",
     "shared.brokers.state",
 )
