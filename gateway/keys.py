@@ -76,9 +76,12 @@ def _moment(text: str | None, now: float) -> float | None:
 
 def _create(file: KeyFile, owner: str, now: float, expires_at: float | None) -> int:
     record, key = make_key(owner, now, expires_at)
+    first = not file.records()
     file.add(record)
     sys.stdout.write(key + "\n")
     sys.stderr.write(f"This is shown once. Its id is {record.id}; it expires {_shown(expires_at, 'never')}.\n")
+    if first:
+        sys.stderr.write("It is the first one: restart gateways that let everybody in, and they ask for it.\n")
     return 0
 
 

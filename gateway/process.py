@@ -13,7 +13,7 @@ import structlog
 
 from gateway.app import build_app
 from gateway.auth.gate import Checks, GuardedGate
-from gateway.auth.opening import open_checks
+from gateway.auth.opening import decided, open_checks
 from gateway.hub import Hub
 from gateway.patience import Patience
 from gateway.server import SIGNALS, Server, configure
@@ -43,7 +43,7 @@ def serve(settings: Settings, sockets: list[socket.socket], *, has_parent: bool 
 async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: bool) -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
-        checks = open_checks(settings.auth, SystemClock())
+        checks = open_checks(decided(settings, sockets).auth, SystemClock())
         broker = await _unless_stopped(asyncio.ensure_future(open_gateway_broker(settings, name)))
     except ValueError as error:
         sys.stderr.write(f"gateway: {error}\n")

@@ -1,48 +1,59 @@
 """Every way to reach for another's session over HTTP. A route that names a session belongs on this list.
 
-`stranger` asks for a session of somebody else and for one that nobody ever had, and must not be able to tell the two
+A stranger asks for a session of somebody else and for one that nobody ever had, and must not be able to tell the two
 apart.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-# (method, path); {session} is the session, {message} the id of its one message.
-TEMPLATES: list[tuple[str, str]] = []
-# Routes with a parameter that is not anybody's session.
+Names = Mapping[str, str]
+UNKNOWN: Names = {"session": "s_" + "0" * 24, "message": "m1"}
+
+
+class Reach(NamedTuple):
+    """A request: {session} and whatever else `Names` has stand for the victim's. `body` is sent as JSON."""
+
+    method: str
+    path: str
+    body: Any = None
+
+
+REACHES: list[Reach] = []
+# Routes with a parameter that is nobody's.
 OF_NOBODY: set[str] = set()
 
 Answer = tuple[int, str]
-Ask = Callable[[str, str], Awaitable[Answer]]
-UNKNOWN = "s_" + "0" * 24
+Ask = Callable[[Reach], Awaitable[Answer]]
 
 
-def unlisted(app: Starlette, templates: Iterable[tuple[str, str]] = TEMPLATES) -> set[str]:
+def unlisted(app: Starlette, reaches: Iterable[Reach] = REACHES) -> set[str]:
     """Routes with a parameter that nobody has thought of here."""
-    shapes = {_shape(path) for _, path in templates}
+    shapes = {_shape(reach.path) for reach in reaches}
     found = {route.path for route in app.routes if isinstance(route, Route) and "{" in route.path}
     return {path for path in found - OF_NOBODY if _shape(path) not in shapes}
 
 
-async def told_apart(
-    ask: Ask, session: str, message: str, templates: Iterable[tuple[str, str]] = TEMPLATES
-) -> list[Any]:
-    """Requests that are answered otherwise for this session than for one that does not exist, or not by 404."""
+async def told_apart(ask: Ask, theirs: Names, reaches: Iterable[Reach] = REACHES) -> list[tuple[Reach, Answer, Answer]]:
+    """Requests that are answered otherwise for what is theirs than for what does not exist, or not by 404."""
     found = []
-    for method, template in templates:
-        there = await ask(method, template.format(session=session, message=message))
-        nowhere = await ask(method, template.format(session=UNKNOWN, message=message))
-        if _without(there, session) != _without(nowhere, UNKNOWN) or there[0] != 404:
-            found.append((method, template, there, nowhere))
+    for reach in reaches:
+        there, nowhere = await ask(_of(reach, theirs)), await ask(_of(reach, UNKNOWN))
+        if _without(there, theirs) != _without(nowhere, UNKNOWN) or there[0] != 404:
+            found.append((reach, there, nowhere))
     return found
+
+
+def _of(reach: Reach, names: Names) -> Reach:
+    return reach._replace(path=reach.path.format_map(names))
 
 
 def _shape(path: str) -> tuple[str, ...]:
     return tuple("{}" if part.startswith("{") else part for part in path.split("/"))
 
 
-def _without(answer: Answer, session: str) -> Answer:
-    return answer[0], answer[1].replace(session, "")
+def _without(answer: Answer, names: Names) -> Answer:
+    return answer[0], answer[1].replace(names["session"], "")

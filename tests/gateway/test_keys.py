@@ -107,6 +107,12 @@ def test_what_cannot_be_done_is_said_in_a_line(path: Path, capsys: Capture) -> N
     assert "Is a directory" in capsys.readouterr().err
 
 
+def test_the_first_key_changes_who_is_let_in_and_that_is_said(path: Path, capsys: Capture) -> None:
+    for first in (True, False):
+        main(["create", "--owner", "ann"])
+        assert ("restart" in capsys.readouterr().err) is first
+
+
 def test_another_file_may_be_named(path: Path, tmp_path: Path, capsys: Capture) -> None:
     main(["--file", str(tmp_path / "other.json"), "create", "--owner", "ann"])
     assert len(KeyFile(tmp_path / "other.json").records()) == 1

@@ -12,7 +12,7 @@ from gateway.caller import Caller
 from gateway.protocol import JsonDialect
 from tests.gateway.auth.guarded import V1, Guarded, guarded
 from tests.gateway.chatting import Client, Gateway, chatting
-from tests.gateway.ownership import told_apart, unlisted
+from tests.gateway.ownership import Names, Reach, told_apart, unlisted
 
 SESSIONS = 50  # of each owner
 OWNERS = ("ann", "bob")
@@ -81,20 +81,20 @@ async def test_every_cross_access_by_http_is_refused() -> None:
     async with guarded(*OWNERS) as chat:
         assert unlisted(chat.app) == set()
         for owner, thief in (OWNERS, OWNERS[::-1]):
-            session = await begin(chat, owner)
+            theirs = await begin(chat, owner)
 
-            async def ask(method: str, path: str, bearer: str = chat.keys[thief]) -> tuple[int, str]:
-                answer = await chat.ask(method, path, bearer)
+            async def ask(reach: Reach, bearer: str = chat.keys[thief]) -> tuple[int, str]:
+                answer = await chat.ask(reach.method, reach.path, bearer, reach.body)
                 return answer.status_code, answer.text
 
-            assert await told_apart(ask, session, "m1") == []
+            assert await told_apart(ask, theirs) == []
 
 
-async def begin(chat: Guarded, owner: str) -> str:
+async def begin(chat: Guarded, owner: str) -> Names:
     """A session with one message."""
     async with chat.socket(V1, bearer=chat.keys[owner]) as socket:
         await socket.send(json.dumps({"type": "message", "id": "m1", "content": "Hello"}))
-        return str(json.loads(await socket.recv())["session_id"])
+        return {"session": str(json.loads(await socket.recv())["session_id"]), "message": "m1"}
 
 
 async def test_a_route_that_tells_is_found() -> None:
@@ -109,16 +109,14 @@ async def test_a_route_that_tells_is_found() -> None:
 
     endpoints = {"owns": owns, "forbids": forbids, "hides": hides}
     app = Starlette(routes=[Route(f"/{name}/{{id}}", endpoint) for name, endpoint in endpoints.items()])
-    templates = [("GET", f"/{name}/{{session}}") for name in endpoints]
+    reaches = [Reach("GET", f"/{name}/{{session}}") for name in endpoints]
 
-    async def ask(method: str, path: str) -> tuple[int, str]:
-        _, name, id = path.split("/")
+    async def ask(reach: Reach) -> tuple[int, str]:
+        _, name, id = reach.path.split("/")
         answer = await endpoints[name](Request({"type": "http", "path_params": {"id": id}}))
         return answer.status_code, bytes(answer.body).decode()
 
-    assert [template for _, template, *_ in await told_apart(ask, "s_1", "m1", templates)] == [
-        "/owns/{session}",
-        "/forbids/{session}",
-    ]
-    assert unlisted(app, templates) == set()
-    assert unlisted(app, templates[1:]) == {"/owns/{id}"}
+    found = await told_apart(ask, {"session": "s_1", "message": "m1"}, reaches)
+    assert [reach for reach, *_ in found] == reaches[:2]
+    assert unlisted(app, reaches) == set()
+    assert unlisted(app, reaches[1:]) == {"/owns/{id}"}

@@ -44,11 +44,11 @@ class Guarded:
         """No key is good any more."""
         self._ring[0] = KeyRing()
 
-    async def ask(self, method: str, path: str, bearer: str | None = None) -> httpx2.Response:
-        """An HTTP request."""
+    async def ask(self, method: str, path: str, bearer: str | None = None, body: Any = None) -> httpx2.Response:
+        """An HTTP request, with the body as JSON if there is one."""
         headers = {} if bearer is None else {"authorization": f"Bearer {bearer}"}
         async with httpx2.AsyncClient() as client:
-            return await client.request(method, f"http://127.0.0.1:{self.port}{path}", headers=headers)
+            return await client.request(method, f"http://127.0.0.1:{self.port}{path}", headers=headers, json=body)
 
     def socket(self, *names: str, bearer: str | None = None, path: str = "/ws", **headers: str) -> Any:
         """A WebSocket, to be awaited or entered."""
