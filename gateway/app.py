@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import pages
 from gateway.auth import desk
-from gateway.auth.gate import Gate, OpenGate
+from gateway.auth.gate import Gate
 from gateway.auth.middleware import Authentication
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
@@ -39,7 +39,6 @@ def build_app(
 ) -> Starlette:
     """The gateway as an ASGI application. `name` is this process's; `gate` says who may use it (None: everybody);
     `on_hub_death` is called once where the hub ends by itself: nothing works then, so the process should end too."""
-    gate = gate or OpenGate()
     health = Health(broker, hub, clock, name)
     routes = [
         Route("/", pages.IndexPage().show),

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from gateway.auth.credentials import Credentials
 from gateway.auth.keys import NOT_GOOD, KeyRing, is_key
 from gateway.auth.tickets import LIFETIME, Tickets
-from gateway.caller import NOBODY, Caller
+from gateway.caller import Caller
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import NotAuthenticated
@@ -18,7 +18,7 @@ REMEMBER = 2 * LIFETIME
 
 
 class Gate(Protocol):
-    """Lets callers in."""
+    """Lets callers in. Where there is none (None), everybody is let in, whatever they show."""
 
     async def admit(self, credentials: Credentials) -> Caller:
         """Who it is. Raises NotAuthenticated, and what `GatewayBroker.spend` fails with."""
@@ -27,18 +27,6 @@ class Gate(Protocol):
     async def ticket(self, caller: Caller) -> str:
         """A one-time ticket for somebody who was let in. Raises BrokerUnavailable."""
         ...
-
-
-class OpenGate:
-    """Everybody is let in, whatever they show, and is nobody."""
-
-    async def admit(self, credentials: Credentials) -> Caller:
-        """See Gate."""
-        return NOBODY
-
-    async def ticket(self, caller: Caller) -> str:
-        """See Gate. It is looked at as little as anything else."""
-        return secrets.token_urlsafe(32)
 
 
 class Bearers(Protocol):

@@ -15,11 +15,13 @@ UNKNOWN: Names = {"session": "s_" + "0" * 24, "message": "m1"}
 
 
 class Reach(NamedTuple):
-    """A request: {session} and whatever else `Names` has stand for the victim's. `body` is sent as JSON."""
+    """A request: {session} and whatever else `Names` has stand for the victim's, also in the texts of `body`, which is
+    sent as JSON. `status`: that of what does not exist."""
 
     method: str
     path: str
-    body: Any = None
+    body: dict[str, Any] | None = None
+    status: int = 404
 
 
 REACHES: list[Reach] = []
@@ -38,17 +40,20 @@ def unlisted(app: Starlette, reaches: Iterable[Reach] = REACHES) -> set[str]:
 
 
 async def told_apart(ask: Ask, theirs: Names, reaches: Iterable[Reach] = REACHES) -> list[tuple[Reach, Answer, Answer]]:
-    """Requests that are answered otherwise for what is theirs than for what does not exist, or not by 404."""
+    """Requests that are answered otherwise for what is theirs than for what does not exist, or not with its status."""
     found = []
     for reach in reaches:
         there, nowhere = await ask(_of(reach, theirs)), await ask(_of(reach, UNKNOWN))
-        if _without(there, theirs) != _without(nowhere, UNKNOWN) or there[0] != 404:
+        if _without(there, theirs) != _without(nowhere, UNKNOWN) or there[0] != reach.status:
             found.append((reach, there, nowhere))
     return found
 
 
 def _of(reach: Reach, names: Names) -> Reach:
-    return reach._replace(path=reach.path.format_map(names))
+    body = reach.body
+    if body is not None:
+        body = {key: value.format_map(names) if isinstance(value, str) else value for key, value in body.items()}
+    return reach._replace(path=reach.path.format_map(names), body=body)
 
 
 def _shape(path: str) -> tuple[str, ...]:
@@ -56,4 +61,7 @@ def _shape(path: str) -> tuple[str, ...]:
 
 
 def _without(answer: Answer, names: Names) -> Answer:
-    return answer[0], answer[1].replace(names["session"], "")
+    text = answer[1]
+    for name in sorted(names.values(), key=len, reverse=True):
+        text = text.replace(name, "")
+    return answer[0], text

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.auth.credentials import NONE, Credentials
-from gateway.auth.gate import Checks, GuardedGate, OpenGate
+from gateway.auth.gate import Checks, GuardedGate
 from gateway.auth.keys import KeyRing, make_key
 from gateway.auth.tickets import Tickets
-from gateway.caller import NOBODY, Caller
+from gateway.caller import Caller
 from shared.brokers.memory import MemoryBroker
 from shared.brokers.state import BrokerState, Limits
 from shared.errors import BrokerUnavailable, NotAuthenticated, QueueFull
@@ -132,10 +132,3 @@ async def test_so_is_one_that_remembers_too_many(gates: Gates) -> None:
         await gates.one.admit(await ticket(gates.one))
     with pytest.raises(QueueFull):
         await gates.one.admit(await ticket(gates.one))
-
-
-async def test_where_nobody_is_asked_everybody_is_nobody() -> None:
-    gate = OpenGate()
-    made = await gate.ticket(NOBODY)
-    for credentials in (NONE, Credentials(bearer="x"), Credentials(ticket=made)):
-        assert await gate.admit(credentials) == NOBODY

@@ -1,17 +1,25 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
+import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from gateway.app import build_app
 from gateway.auth.credentials import Credentials
+from gateway.auth.gate import Gate
 from gateway.auth.middleware import Authentication
 from gateway.caller import NOBODY, Caller, caller_of
+from gateway.hub import Hub
+from shared.broker import GatewayBroker
 from shared.errors import NotAuthenticated
+from shared.settings import Settings
+from tests.conftest import FakeClock
 from tests.gateway.auth.guarded import V1, Guarded, guarded, say
 from tests.gateway.auth.tokens import token
+from tests.gateway.serving import FakeSessions, serving
 
 START = json.dumps({"type": "start"})
 
@@ -139,6 +147,15 @@ async def test_tickets_are_made_by_post_only(chat: Guarded) -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
+async def test_where_nobody_is_asked_the_same_client_works(clock: FakeClock) -> None:
+    app = build_app(Settings(), cast(GatewayBroker, None), cast(Hub, FakeSessions()), clock)
+    async with serving(app) as served, httpx2.AsyncClient() as client:
+        for headers in ({}, {"authorization": "Bearer whatever"}):
+            answer = await client.post(f"http://127.0.0.1:{served.port}/api/tickets", headers=headers)
+            assert answer.status_code == 201
+            assert answer.json()["subprotocol"] == "llm-chat.ticket." + answer.json()["ticket"]
+
+
 # --- what is behind it ----------------------------------------------------------------------------------------------
 
 
@@ -154,7 +171,10 @@ class Lenient:
         raise NotImplementedError
 
 
-async def seen(scope: dict[str, Any]) -> Scope | None:
+LENIENT = Lenient()
+
+
+async def seen(scope: dict[str, Any], gate: Gate | None = LENIENT) -> Scope | None:
     """What comes through to the application."""
     found: list[Scope] = []
 
@@ -167,7 +187,7 @@ async def seen(scope: dict[str, Any]) -> Scope | None:
     async def send(message: Any) -> None:
         pass
 
-    await Authentication(app, Lenient())(scope, receive, send)
+    await Authentication(app, gate)(scope, receive, send)
     return found[0] if found else None
 
 
@@ -184,10 +204,21 @@ async def test_the_caller_is_in_the_scope_and_what_was_shown_is_not(kind: str) -
     assert await seen({**before, "headers": [(b"authorization", b"Bearer bad")], "extensions": {}}) is None
 
 
-async def test_nobody_can_bring_a_caller_along() -> None:
-    scope = await seen({"type": "http", "path": "/", "headers": [], "llm_chat.caller": Caller("eve")})
+async def test_whoever_is_let_in_by_a_gate_is_nobody_else() -> None:
+    headers = [(b"authorization", b"Bearer good")]
+    scope = await seen({"type": "http", "path": "/x", "headers": headers, "llm_chat.caller": Caller("eve")})
     assert scope is not None
-    assert caller_of(scope) == NOBODY
+    assert caller_of(scope).owner == "ann"
+
+
+async def test_where_everybody_is_let_in_what_is_shown_is_ignored_and_goes_no_further() -> None:
+    headers = [(b"authorization", b"Bearer s3cret"), (b"authorization", b"Bearer other")]
+    for before in ({}, {"llm_chat.caller": Caller("known by what stands before us")}):
+        whole = {"type": "websocket", "path": "/ws", "headers": headers, "subprotocols": ["llm-chat.key.x"], **before}
+        scope = await seen(whole, None)
+        assert scope is not None
+        assert caller_of(scope) == caller_of(before)
+        assert "s3cret" not in repr(scope)
 
 
 async def test_the_life_of_the_application_is_none_of_its_business() -> None:
