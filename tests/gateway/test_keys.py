@@ -1,8 +1,4 @@
-import json
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -117,17 +113,3 @@ def test_another_file_may_be_named(path: Path, tmp_path: Path, capsys: Capture) 
     main(["--file", str(tmp_path / "other.json"), "create", "--owner", "ann"])
     assert len(KeyFile(tmp_path / "other.json").records()) == 1
     assert not path.exists()
-
-
-def test_commands_that_run_at_the_same_time(path: Path) -> None:
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "gateway.keys", "create", "--owner"]
-    running = [
-        subprocess.Popen([*command, name], cwd=root, env=dict(os.environ), stdout=-1, stderr=subprocess.DEVNULL)
-        for name in "abc"
-    ]
-    keys = {process.communicate()[0].decode().strip() for process in running}
-    ring = KeyRing(KeyFile(path).records())
-    assert {ring.caller(key, 0.0).owner for key in keys} == {"a", "b", "c"}
-    assert not any(key in path.read_text() for key in keys)
-    assert json.loads(path.read_text())["version"] == 1

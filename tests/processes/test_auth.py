@@ -170,6 +170,7 @@ def odd_requests(key: str) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 async def test_two_owners_with_fifty_sessions_each_on_two_processes(guarded: Guarded) -> None:
     keys = {owner: guarded.key(owner)[0] for owner in ("ann", "bob")}
     gateways = (guarded.one, guarded.other)
@@ -214,7 +215,13 @@ async def try_all(thief: JsonClient, sessions: list[tuple[str, str]]) -> None:
     await thief.close()
 
 
-@pytest.mark.parametrize(("more", "said"), [({}, "gateway.keys create"), ({"LLM_CHAT_AUTH_JWT_KEY": "x"}, "no such")])
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "gateway.keys create"),
+        pytest.param({"LLM_CHAT_AUTH_JWT_KEY": "x"}, "there is no such file", marks=pytest.mark.slow),
+    ],
+)
 def test_a_gateway_that_would_be_open_to_all_does_not_start(tmp_path: Path, more: dict[str, str], said: str) -> None:
     environment = {
         **os.environ,
