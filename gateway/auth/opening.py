@@ -59,7 +59,16 @@ def open_checks(settings: AuthSettings, clock: Clock) -> Checks | None:
 
 
 def _has_keys(settings: AuthSettings) -> bool:
-    return bool(settings.jwt_key or settings.jwt_jwks) or keys_path(settings).exists()
+    """Also where it cannot be known: `open_checks` says what is wrong then, and nobody comes in for that."""
+    if settings.jwt_key or settings.jwt_jwks:
+        return True
+    try:
+        keys_path(settings).stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _secret(directory: Path) -> bytes:

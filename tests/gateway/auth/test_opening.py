@@ -82,6 +82,15 @@ def test_a_file_whose_keys_are_all_revoked_opens_nothing(with_key: Path) -> None
     assert mode(auth(with_key), "127.0.0.1") == "required"
 
 
+def test_where_it_cannot_be_known_nobody_is_let_in(tmp_path: Path, clock: FakeClock) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path, why in (("loop", "symbolic links"), ("loop/keys.json", "symbolic links")):
+        settings = auth(tmp_path, keys=str(tmp_path / path))
+        assert mode(settings, "127.0.0.1") == "required"
+        with pytest.raises(ValueError, match=why):
+            open_checks(settings, clock)
+
+
 def test_real_sockets_too(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("0.0.0.0", 0)) as other:
         assert decided(Settings(auth=auth(tmp_path)), [one]).auth.mode == "none"
