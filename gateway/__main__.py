@@ -9,7 +9,8 @@ def main(argv: Sequence[str]) -> int:
     """Returns the exit status: 0 after a signal, 1 where it cannot serve, 2 where a setting is wrong."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop_early)
-    from gateway.process import serve  # these take half a second, in which a stop is no error either
+    from gateway.auth.opening import decided
+    from gateway.process import WRONG_SETTING, serve  # these take half a second, in which a stop is no error either
     from gateway.sockets import CannotListen, listen, raise_descriptor_limit
     from gateway.supervisor import supervise
     from shared import logs
@@ -23,6 +24,11 @@ def main(argv: Sequence[str]) -> int:
     except CannotListen as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
+    try:
+        settings = decided(settings, sockets)
+    except ValueError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return WRONG_SETTING
     return serve(settings, sockets) if settings.gateway.processes == 1 else supervise(settings, sockets)
 
 

@@ -12,6 +12,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import pages
+from gateway.auth import desk
+from gateway.auth.gate import Gate
+from gateway.auth.middleware import Authentication
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
 from gateway.websocket import ChatSocket
@@ -31,10 +34,11 @@ def build_app(
     clock: Clock,
     *,
     name: str = "gateway",
+    gate: Gate | None = None,
     on_hub_death: Callable[[], None] = lambda: None,
 ) -> Starlette:
-    """The gateway as an ASGI application. `name` is this process's; `on_hub_death` is called once where the hub ends by
-    itself: nothing works then, so the process should end too."""
+    """The gateway as an ASGI application. `name` is this process's; `gate` says who may use it (None: everybody);
+    `on_hub_death` is called once where the hub ends by itself: nothing works then, so the process should end too."""
     health = Health(broker, hub, clock, name)
     routes = [
         Route("/", pages.IndexPage().show),
@@ -42,6 +46,7 @@ def build_app(
         Route("/readyz", health.readyz),
         WebSocketRoute("/ws", Door(ChatSocket(hub, settings), hub)),
         Route("/ws", pages.upgrade_required),
+        *desk.routes(gate),
         WebSocketRoute("/{path:path}", pages.no_such_socket),
     ]
 
@@ -53,7 +58,7 @@ def build_app(
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(EndQuietly)],
+        middleware=[Middleware(EndQuietly), Middleware(Authentication, gate)],
         exception_handlers={HTTPException: pages.http_error, Exception: pages.internal_error},
     )
     app.router.redirect_slashes = False

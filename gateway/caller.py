@@ -7,10 +7,12 @@ CALLER = "llm_chat.caller"
 
 
 class Caller(NamedTuple):
-    """`owner` is what sessions belong to; `expires_at`: wall seconds after which it is nobody's word any more."""
+    """`owner` is what sessions belong to; `expires_at`: wall seconds after which it is nobody's word any more; `key`:
+    the id of the API key by which it came, directly or by a ticket, empty where it was none."""
 
     owner: str = ""
     expires_at: float | None = None
+    key: str = ""
 
 
 NOBODY = Caller()

@@ -378,8 +378,7 @@ class Hub:
                 silent.append(session)
             self._close_gaps(session)  # where a page could not be read
         self._check(silent)
-        self._patience.try_blocked(self._blocked, now)
-        self._patience.try_idle(self._connections, now)
+        self._patience.sweep(self._blocked, self._connections, self._clock)
 
     def _check(self, silent: list[LiveSession]) -> None:
         """G8: a running session that says nothing may have missed something."""

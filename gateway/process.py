@@ -12,6 +12,8 @@ from contextlib import suppress
 import structlog
 
 from gateway.app import build_app
+from gateway.auth.gate import Checks, GuardedGate
+from gateway.auth.opening import decided, open_checks
 from gateway.hub import Hub
 from gateway.patience import Patience
 from gateway.server import SIGNALS, Server, configure
@@ -41,6 +43,7 @@ def serve(settings: Settings, sockets: list[socket.socket], *, has_parent: bool 
 async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: bool) -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
+        checks = open_checks(decided(settings, sockets).auth, SystemClock())
         broker = await _unless_stopped(asyncio.ensure_future(open_gateway_broker(settings, name)))
     except ValueError as error:
         sys.stderr.write(f"gateway: {error}\n")
@@ -48,7 +51,7 @@ async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: b
     if broker is None:
         return 0
     try:
-        return await _serve_with(broker, settings, sockets, name, has_parent)
+        return await _serve_with(broker, checks, settings, sockets, name, has_parent)
     finally:
         await _close(broker)
 
@@ -77,11 +80,18 @@ async def _close(broker: GatewayBroker) -> None:
 
 
 async def _serve_with(
-    broker: GatewayBroker, settings: Settings, sockets: list[socket.socket], name: str, has_parent: bool
+    broker: GatewayBroker,
+    checks: Checks | None,
+    settings: Settings,
+    sockets: list[socket.socket],
+    name: str,
+    has_parent: bool,
 ) -> int:
     clock = SystemClock()
-    hub = Hub(broker, clock, Patience(settings.gateway.send_timeout, settings.gateway.idle_timeout))
-    app = build_app(settings, broker, hub, clock, name=name, on_hub_death=lambda: server.fail())
+    keys = None if checks is None else checks.ring
+    hub = Hub(broker, clock, Patience(settings.gateway.send_timeout, settings.gateway.idle_timeout, keys))
+    gate = None if checks is None else GuardedGate(checks, broker, clock)
+    app = build_app(settings, broker, hub, clock, name=name, gate=gate, on_hub_death=lambda: server.fail())
     server = Server(configure(app, settings.gateway), hub, settings.gateway.drain_delay)
     if has_parent:
         watch_parent(asyncio.get_running_loop(), server.stop)

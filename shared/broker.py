@@ -16,6 +16,7 @@ G8 Delivery   every attached gateway gets every item once; `Item.index` shows an
 G9 Loss       is said: `Page.recovered`, `Batch.lost`, a new epoch. Never a silent gap.
 G10 Bounds    on the queue, on a session's bytes, on undrained batches, on retention.
 G11 Nothing left  when nothing runs: no memory beyond what retention keeps.
+G12 Spending  a token is spent by one spender only, whichever gateway process asks.
 
 Methods return awaitables that are started at the call: a caller that needs no answer need not await, and calls made
 one after the other reach the broker in that order. Each may fail with BrokerUnavailable, which says that its effect
@@ -94,6 +95,16 @@ class GatewayBroker(Protocol):
 
     def forget(self, session: str) -> Future[None]:
         """Remove the session with all it holds, at once. What runs for it is aborted; nothing brings it back."""
+        ...
+
+    def spend(self, token: str, spender: str, epoch: str, ttl: float) -> Future[bool]:
+        """Use up a one-time token (G12), and remember that for `ttl` seconds, after which nobody must take it for good
+        any more.
+
+        True for the first `spender` (a name of this one attempt: the call may be repeated) and for no other. False
+        also where `epoch`, that in which the token was made, is not the broker's: a memory that is lost cannot know.
+        Fails with QueueFull where too many are remembered.
+        """
         ...
 
     def stats(self) -> Future[Stats]:

@@ -72,6 +72,14 @@ class SessionNotFound(ChatError):
     sentence = "This session does not exist or has expired."
 
 
+class NotAuthenticated(ChatError):
+    """The caller has shown no key, ticket or token that is good here."""
+
+    code = "not_authenticated"
+    retryable = False
+    sentence = "A key is needed here."
+
+
 class QueueFull(ChatError):
     """The request queue holds as many messages as it may."""
 

@@ -124,6 +124,23 @@ class OpenAISettings(Section):
     """whether the server goes on behind the beginning of a reply: llama.cpp, vLLM and SGLang can"""
 
 
+class AuthSettings(Section):
+    """Who may use the service."""
+
+    mode: Annotated[Literal["auto", "none", "required"], BeforeValidator(_lower)] = "auto"
+    """none: everybody, required: who has a key or a token, auto: required where there are keys, else loopback only"""
+    keys: Name | None = None
+    """file of the hashed API keys (unset: keys.json in the default directory of this user)"""
+    jwt_key: Name | None = None
+    """file with the key that JSON Web Tokens are verified by: a PEM public key, or a secret"""
+    jwt_jwks: Name | None = None
+    """file with several such keys, as a JSON Web Key Set"""
+    jwt_issuer: Name | None = None
+    """what the tokens must have as their iss (unset: anything)"""
+    jwt_audience: Name | None = None
+    """what the tokens must have in their aud (unset: they must have none)"""
+
+
 class LogSettings(Section):
     """What is logged."""
 
@@ -195,6 +212,7 @@ class Settings(BaseSettings):
     reply: ReplySettings = ReplySettings()
     echo: EchoSettings = EchoSettings()
     openai: OpenAISettings = OpenAISettings()
+    auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     gateway: GatewaySettings = GatewaySettings()
     worker: WorkerSettings = WorkerSettings()
@@ -351,5 +369,5 @@ def _sentence(error: ValidationError, found: Mapping[tuple[str, ...], str], own:
     if entry.path not in found and not os.environ.get(entry.variable):
         where = f"{DOTENV}: {where}"
     expected = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    shown = "" if entry.path[-1] == "api_key" else f" (it is {str(first['input'])[:80]!r})"
+    shown = "" if entry.path[-1].endswith("_key") else f" (it is {str(first['input'])[:80]!r})"
     return f"{where}: {expected}{shown}"

@@ -81,6 +81,10 @@ class GatewaySide:
         """See GatewayBroker."""
         return self._link.call("forget", session)
 
+    def spend(self, token: str, spender: str, epoch: str, ttl: float) -> "Future[bool]":
+        """See GatewayBroker."""
+        return self._link.call("spend", token, spender, epoch, ttl)
+
     def stats(self) -> "Future[Stats]":
         """See GatewayBroker."""
         return self._link.call("stats")

@@ -266,7 +266,7 @@ class Walk(RuleBasedStateMachine):
 
     def piece(self) -> str:
         self.words += 1
-        return f"{self.words} " * (4000 if self.words % 11 == 0 else 1)
+        return f"{self.words} " * (1500 if self.words % 11 == 0 else 1)
 
     @rule()
     def die(self) -> None:

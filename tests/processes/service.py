@@ -103,6 +103,7 @@ class Service:
         self.broker = directory / "broker"
         self.environment = {
             "LLM_CHAT_BROKER_URL": f"manager://{self.broker}",
+            "LLM_CHAT_AUTH_KEYS": str(directory / "keys.json"),
             "LLM_CHAT_ECHO_INTERVAL": "0.05",
             "LLM_CHAT_LOG_FORMAT": "json",
             "LLM_CHAT_LOG_LEVEL": "info",

@@ -53,6 +53,7 @@ def test_every_setting_has_a_variable_and_an_option_that_reach_it(monkeypatch: p
         **dict.fromkeys(("host", "engine", "openai.model", "openai.api_key", "broker.url"), "some"),
         **dict.fromkeys(("openai.base_url", "gateway.origins"), "http://some"),
         "reply.max_bytes": "70000",
+        "auth.mode": "required",
         "log.level": "error",
         "log.format": "json",
         "openai.continues": "true",

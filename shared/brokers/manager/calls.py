@@ -23,6 +23,7 @@ METHODS = (
     "read",
     "newest",
     "forget",
+    "spend",
     "leave_gateway",
     "append",
     "release",

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from shared.brokers.manager.home import Home, private
+from shared.brokers.manager.home import Home
+from shared.private import private
 
 
 class Daemon:

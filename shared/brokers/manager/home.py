@@ -5,11 +5,12 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import secrets
 import stat
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from shared.private import lasting_secret
 
 LONGEST_SOCKET_PATH = 103  # bytes: what every system allows; Linux allows 107 (unix(7)), macOS and the BSDs 103
 
@@ -48,14 +49,7 @@ class Home:
 
     def key(self) -> bytes:
         """The secret that peers must know; made at the first start. Raises OSError."""
-        if not self.key_path.exists():
-            draft = self.key_path.with_suffix(f".{os.getpid()}")
-            with open(draft, "wb", opener=private) as file:
-                file.write(secrets.token_hex(32).encode())
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, self.key_path)  # whole or not at all, and never another one than a peer has read
-            draft.unlink()
-        return self.key_path.read_bytes()
+        return lasting_secret(self.key_path)
 
     def lock(self) -> int | None:
         """Become the only server of this home, for the life of the returned descriptor; None where there is one
@@ -81,8 +75,3 @@ class Home:
             return path
         name = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"llm-chat-{os.getuid()}-{name}" / "broker.sock"
-
-
-def private(path: str, flags: int) -> int:
-    """An `opener` for files that only their owner may read."""
-    return os.open(path, flags, 0o600)

@@ -18,6 +18,7 @@ class Limits(NamedTuple):
     page_bytes: int = 64 << 10  # of the page that comes with attach
     undrained_bytes: int = 64 << 20  # for one gateway process
     silence: float = 10.0  # after which a gateway that does not drain loses its subscriptions
+    spent_tokens: int = 100_000  # one-time tokens that are remembered at the same time
     early_cancels: int = 64  # ids of one session whose cancel came before their submit
 
     @property

@@ -11,6 +11,7 @@ from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.limits import Limits
 from shared.brokers.state.seat import Seat
 from shared.brokers.state.session import Session
+from shared.brokers.state.spent import Spent
 from shared.brokers.state.subscriber import Subscriber
 from shared.clock import Clock
 from shared.errors import Busy, QueueFull, SessionNotFound
@@ -40,6 +41,7 @@ class BrokerState:
         self._life = Lifecycle(clock, limits)
         self._seats: dict[str, Seat] = {}
         self._subscribers: dict[str, Subscriber] = {}
+        self._spent = Spent(limits.spent_tokens)
         self._ticked_at = clock.now()
         self._swept_at = clock.now()
 
@@ -165,6 +167,19 @@ class BrokerState:
         for subscriber in self._subscribers.values():
             subscriber.forget(chat)
 
+    def spend(self, token: str, spender: str, epoch: str, ttl: float) -> bool:
+        """G12: a memory that is not of the token's epoch cannot know whether it was spent before."""
+        if epoch != self.epoch:
+            return False
+        now = self._clock.now()
+        self._spent.expire(now)
+        known = self._spent.spender(token)
+        if known is None:
+            if self._spent.full:
+                raise QueueFull("Too many one-time tokens were used just now; try again later.")
+            self._spent.add(token, spender, now + ttl)
+        return known in (None, spender)
+
     def leave_gateway(self, gateway: str) -> None:
         """A gateway says goodbye, or is known to be gone."""
         subscriber = self._subscribers.pop(gateway, None)
@@ -260,6 +275,7 @@ class BrokerState:
             self._swept_at = now
             self._life.expire_waiting(now)
             self._life.expire_kept(now)
+            self._spent.expire(now)
             self._tell_places()
             self._sweep(now)
         self._assign()

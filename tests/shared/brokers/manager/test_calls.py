@@ -31,6 +31,7 @@ def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: Fa
         ("release", ([1],)),
         ("bury", ("w",)),
         ("detach", ("g", "s")),
+        ("spend", ("token", "spender", state.epoch, 30)),
         ("stats", ()),
         ("forget", ("s",)),
         ("leave_gateway", ("g",)),
@@ -47,6 +48,7 @@ def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: Fa
     assert answers["newest"] == [-1, -1]
     assert [refusal.reason for refusal in answers["append"]] == ["fenced"]  # type: ignore[attr-defined]
     assert answers["cancel"] is True
+    assert answers["spend"] is True
     assert answers["bury"] == 0
     assert isinstance(answers["stats"], Stats)
     assert answers["open"] is answers["forget"] is None
