@@ -36,6 +36,10 @@ def _origins(value: object) -> object:
     return tuple(found)
 
 
+def _names(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 def _base_url(value: object) -> object:
     if isinstance(value, str) and not re.match(r"https?://[^/\s]", value.strip()):
         raise ValueError("a base URL starts with http:// or https://")
@@ -51,6 +55,7 @@ Name = Annotated[str, Field(min_length=1)]
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OptionalDuration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 
 
@@ -138,6 +143,8 @@ class GatewaySettings(Section):
 
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """gateway processes on the same port"""
+    models: Names = ()
+    """models that clients of /v1 may name, separated by commas (unset: what the engine's settings say)"""
     origins: Origins = ()
     """pages of other origins that may connect, separated by commas, as in https://chat.example.org"""
     handshake_timeout: Duration = 10.0
