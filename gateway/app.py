@@ -18,6 +18,7 @@ from gateway.websocket import ChatSocket
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.settings import Settings
+from shared.store import Store
 
 HUB_CLOSE_TIMEOUT = 0.3  # seconds, twice at most: stopping must not hang on a broker that does not answer
 
@@ -30,12 +31,13 @@ def build_app(
     hub: Hub,
     clock: Clock,
     *,
+    store: Store | None = None,
     name: str = "gateway",
     on_hub_death: Callable[[], None] = lambda: None,
 ) -> Starlette:
-    """The gateway as an ASGI application. `name` is this process's; `on_hub_death` is called once where the hub ends by
-    itself: nothing works then, so the process should end too."""
-    health = Health(broker, hub, clock, name)
+    """The gateway as an ASGI application. `store`: where conversations last; None: nowhere. `name` is this process's;
+    `on_hub_death` is called once where the hub ends by itself: nothing works then, so the process should end too."""
+    health = Health(broker, hub, clock, name, store)
     routes = [
         Route("/", pages.IndexPage().show),
         Route("/livez", health.livez),
