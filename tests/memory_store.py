@@ -1,13 +1,13 @@
 """A store for tests: dictionaries that keep the contract of shared.store.base, and can be `away`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from shared.errors import SessionNotFound, StoreUnavailable
-from shared.store import Answer, Place, Question, SessionPage, StoredSession, StoredTurn
+from shared.store import Answer, Asked, Place, Question, SessionPage, StoredSession, StoredTurn
 
 T = TypeVar("T")
 
@@ -40,9 +40,9 @@ class MemoryStore:
         """See Store."""
         return self._do("open", lambda: self._open(session))
 
-    def ask(self, question: Question) -> "asyncio.Future[Answer | None]":
+    def ask(self, question: Question, lacks: Sequence[str] = ()) -> "asyncio.Future[Asked]":
         """See Store."""
-        return self._do("ask", lambda: self._ask(question))
+        return self._do("ask", lambda: self._ask(question, lacks))
 
     def withdraw(self, session: str, id: str) -> "asyncio.Future[None]":
         """See Store."""
@@ -57,7 +57,7 @@ class MemoryStore:
             raise SessionNotFound
         self._sessions.setdefault(session.id, session)
 
-    def _ask(self, question: Question) -> Answer | None:
+    def _ask(self, question: Question, lacks: Sequence[str]) -> Asked:
         session = self._known(question.session)
         key = (question.session, question.id)
         if key not in self._turns:
@@ -65,7 +65,9 @@ class MemoryStore:
             self._turns[key] = StoredTurn(question, None, self._number)
             updated = max(session.updated_ms, question.asked_ms)
             self._sessions[session.id] = msgspec.structs.replace(session, updated_ms=updated)
-        return self._turns[key].answer
+        turns = [turn for id in lacks if (turn := self._turns.get((question.session, id)))]
+        exchanges = [turn.exchange for turn in turns if turn.exchange is not None]
+        return Asked(self._turns[key].answer, sorted(exchanges, key=lambda exchange: exchange.generation))
 
     def _withdraw(self, session: str, id: str) -> None:
         turn = self._turns.get((session, id))
@@ -77,7 +79,7 @@ class MemoryStore:
         if turn is None:
             return
         stands = turn.answer
-        if stands is None or (stands.generation, stands.attempt) < (answer.generation, answer.attempt):
+        if stands is None or (stands.generation, stands.attempt) <= (answer.generation, answer.attempt):
             self._turns[answer.session, answer.id] = msgspec.structs.replace(turn, answer=answer)
 
     # --- Store: reading and changing ---------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.server"},
     {"gateway.app"},
     {"gateway.websocket", "gateway.health", "gateway.pages"},
+    {"gateway.streams"},
     {"gateway.hub"},
     {"gateway.protocol", "gateway.plain", "gateway.line", "gateway.outbox", "gateway.dialect"},
 )

@@ -1,8 +1,9 @@
 """The store as its users see it. These docstrings are the contract; tests/contracts proves it on every store.
 
 S1 Idempotent   each write may be repeated: a session, a message and an answer are there once.
-S2 Newest wins  an answer is written only over an older one: `(generation, attempt)` must be higher than what stands
-                there. So neither a worker that was thought dead nor a repetition changes what a newer attempt wrote.
+S2 Newest wins  an answer is never written over that of a newer attempt: its `(generation, attempt)` must not be lower
+                than what stands there. So a worker that was thought dead changes nothing; an attempt whose `done` came
+                too late for a cancel may write again how it ended.
 S3 Deleted      is deleted: a tombstone (the session's id and nothing else) keeps a session from coming back by whatever
                 is still under way for it.
 S4 Confirmed    what a call has answered survives the death of the process and of the machine.
@@ -15,9 +16,10 @@ await, and what one caller starts is done in that order.
 """
 
 from asyncio import Future
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from shared.store.records import Answer, Place, Question, SessionPage, StoredSession, StoredTurn
+from shared.store.records import Answer, Asked, Place, Question, SessionPage, StoredSession, StoredTurn
 
 
 class Store(Protocol):
@@ -30,9 +32,13 @@ class Store(Protocol):
         been deleted."""
         ...
 
-    def ask(self, question: Question) -> "Future[Answer | None]":
-        """Store a message with an open turn, before it is submitted. One whose id is known stays as it is; its answer
-        is returned if it has one: then it must not run again. Fails with SessionNotFound."""
+    def ask(self, question: Question, lacks: Sequence[str] = ()) -> "Future[Asked]":
+        """Store a message with an open turn, before it is submitted. One whose id is known stays as it is; if it has an
+        answer, that is returned, and it must not run again. Fails with SessionNotFound.
+
+        `lacks`: ids of earlier messages of the session whose exchanges are wanted too, so that the context of the next
+        one costs no reading of its own.
+        """
         ...
 
     def withdraw(self, session: str, id: str) -> "Future[None]":

@@ -1,5 +1,6 @@
 """What the store keeps, as frozen structs. Times are milliseconds since 1970."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -56,6 +57,23 @@ class Answer(msgspec.Struct, frozen=True):
         return Cursor(self.generation, self.attempt, self.seq, self.nonce)
 
 
+class Exchange(NamedTuple):
+    """What a turn gives to the context of later ones: only a turn that is `done`, and has a text, does."""
+
+    id: str
+    generation: int
+    content: str
+    text: str
+
+
+class Asked(NamedTuple):
+    """A message is stored. `answer`: it has ended long ago. `exchanges`: those of what was lacked that give one, oldest
+    first."""
+
+    answer: Answer | None = None
+    exchanges: Sequence[Exchange] = ()
+
+
 class StoredTurn(msgspec.Struct, frozen=True):
     """A message and its answer; `answer` is None while the turn is open: queued, running, or lost with the broker's
     memory. `number` grows with the order in which messages were stored."""
@@ -70,6 +88,14 @@ class StoredTurn(msgspec.Struct, frozen=True):
         if self.answer is None:
             return "open"
         return "done" if isinstance(self.answer.end, Done) else "error"
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """What it gives to the context of later turns."""
+        answer = self.answer
+        if answer is None or not isinstance(answer.end, Done) or not answer.text:
+            return None
+        return Exchange(self.question.id, answer.generation, self.question.content, answer.text)
 
     @property
     def order(self) -> tuple[bool, int, int]:
