@@ -1,0 +1,5 @@
+"""OpenAI's interface: chat completions, models and responses, for clients that speak it already."""
+
+from gateway.openai.routes import routes
+
+__all__ = ["routes"]

@@ -32,12 +32,23 @@ class ReplyForm(Protocol):
 
 
 class ReplyDialect:
-    """See gateway.dialect.Dialect. Hears of the message `id` only. `on_joined` is called when there is a session."""
+    """See gateway.dialect.Dialect. Hears of the message `id` only. `form` may be set later, but before the event loop's
+    next turn. `on_joined` is called when there is a session."""
 
-    def __init__(self, id: str, form: ReplyForm, on_joined: Callable[[], None] = lambda: None) -> None:
-        self.form = form
-        self._id = id
-        self._on_joined = on_joined
+    def __init__(self, id: str, form: ReplyForm | None = None) -> None:
+        self.id = id
+        self.on_joined: Callable[[], object] = lambda: None
+        self._form = form
+
+    @property
+    def form(self) -> ReplyForm:
+        """What the reply is turned into."""
+        assert self._form is not None
+        return self._form
+
+    @form.setter
+    def form(self, form: ReplyForm) -> None:
+        self._form = form
 
     def receive(self, text: str) -> Sequence[Action]:
         """Nothing comes this way: a request has been read before its connection is made."""
@@ -47,7 +58,7 @@ class ReplyDialect:
         """See Dialect."""
         if not recovered:
             return self._fail(lost())
-        self._on_joined()
+        self.on_joined()
         return []
 
     def lost(self, session: str, *, pending: bool, open: Sequence[str]) -> list[bytes]:
@@ -60,7 +71,7 @@ class ReplyDialect:
 
     def accepted(self, id: str, place: int) -> list[bytes]:
         """See Dialect."""
-        return self._hear(self.form.accepted) if id == self._id else []
+        return self._hear(self.form.accepted) if id == self.id else []
 
     def queued(self, id: str, place: int) -> list[bytes]:
         """See Dialect."""
@@ -68,11 +79,11 @@ class ReplyDialect:
 
     def refused(self, id: str | None, error: ChatError) -> list[bytes]:
         """See Dialect."""
-        return self._fail(problem_of(error)) if id == self._id else []
+        return self._fail(problem_of(error)) if id == self.id else []
 
     def events(self, item: Item, skip: int) -> list[bytes]:
         """See Dialect."""
-        if item.id != self._id:
+        if item.id != self.id:
             return []
         said: list[bytes] = []
         for event in decode_events(item.events)[skip:]:

@@ -43,6 +43,7 @@ class ResponseStream:
     def __init__(self, id: ResponseId, head: Head, render: Render = named_frame, after: int = -1) -> None:
         self.problem: Problem | None = None
         self.ended = False
+        self.begun = False  # it was accepted
         self.outcome = QUEUED
         self._id = id
         self._head = head
@@ -54,22 +55,21 @@ class ResponseStream:
 
     def accepted(self) -> list[bytes]:
         """See ReplyForm."""
+        if self.begun:
+            return []
+        self.begun = True
         first = QUEUED if self._head.background else RUNNING
-        said = [self._say("response.created", response=self._object(first))] if self._next == 0 else []
-        return list(filter(None, [*said, *self._in_progress()]))
+        created = self._say("response.created", response=self._object(first))
+        return list(filter(None, [created, self._say("response.in_progress", response=self._object(RUNNING))]))
 
     def event(self, event: Event) -> list[bytes]:
         """See ReplyForm."""
-        return [*(self.accepted() if self._next == 0 else ()), *filter(None, self._event(event))]
+        return [*self.accepted(), *filter(None, self._event(event))]
 
     def fail(self, problem: Problem) -> list[bytes]:
         """See ReplyForm."""
         self.problem = problem
         return list(filter(None, self._end(Outcome("failed", "".join(self._pieces), error=problem))))
-
-    def _in_progress(self) -> Iterator[bytes]:
-        if self._next == 1:
-            yield self._say("response.in_progress", response=self._object(RUNNING))
 
     def _event(self, event: Event) -> Iterator[bytes]:
         match event:
@@ -130,10 +130,11 @@ _TERMINALS = {
 
 
 class ResponseWhole:
-    """See gateway.openai.form.ReplyForm. Says nothing but has an `outcome`: how far the reply is. A takeover, exact or
-    not, is nothing that its reader could see."""
+    """See ReplyForm. Says nothing, but has an `outcome`: how far the reply is. A takeover, exact or not, is nothing
+    that its reader could see. `accepted_is_all`: more than that is not waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, accepted_is_all: bool = False) -> None:
+        self._accepted_is_all = accepted_is_all
         self.problem: Problem | None = None
         self.ended = False
         self.outcome = QUEUED
@@ -141,6 +142,7 @@ class ResponseWhole:
 
     def accepted(self) -> list[bytes]:
         """See ReplyForm."""
+        self.ended = self._accepted_is_all
         return []
 
     def event(self, event: Event) -> list[bytes]:
