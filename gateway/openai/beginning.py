@@ -1,7 +1,6 @@
 """How a response begins: which conversation it continues, in which session, and the message that asks for it."""
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -79,14 +78,9 @@ class Beginning:
         return plan._replace(session=previous.id.session, after=recalled.newest)
 
     def place(
-        self,
-        plan: Plan,
-        make: Callable[[ResponseId], F],
-        connect: Callable[[ReplyDialect], Connection],
+        self, plan: Plan, make: Callable[[ResponseId], F], dialect: ReplyDialect, connection: Connection
     ) -> tuple[ResponseId, F]:
-        """Ask, over a connection of its own, for a reply in the form that is to be made."""
-        dialect = ReplyDialect(f"r_{secrets.token_hex(8)}")
-        connection = connect(dialect)
+        """Ask, over a connection with this dialect, for a reply in the form that is to be made."""
         ask = self._ask(dialect.id, plan)
         if plan.session is None:
             self._hub.begin(connection, None, None)

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gateway.answers import ignore, then
-from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.openai.api import answer
 from gateway.openai.beginning import Beginning, Plan
@@ -73,14 +72,9 @@ class Begun:
             then(self._broker.forget(self._id.session), lambda _: None, ignore)
 
     def _place(self, make: Callable[[ResponseId], F]) -> tuple[Reader, F]:
-        reader: Reader
-
-        def connect(dialect: ReplyDialect) -> Connection:
-            nonlocal reader
-            self._reader = reader = Reader(self._hub, dialect, self._request, self._gone)
-            return reader.connection
-
-        self._id, form = self._beginning.place(self._plan, make, connect)
+        dialect = ReplyDialect.new()
+        self._reader = reader = Reader(self._hub, dialect, self._request, self._gone)
+        self._id, form = self._beginning.place(self._plan, make, dialect, reader.connection)
         return reader, form
 
     def _gone(self, reader: Reader) -> None:

@@ -1,5 +1,6 @@
 """What turns one reply into what some client reads: a dialect of the hub around something that only knows events."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -39,6 +40,11 @@ class ReplyDialect:
         self.id = id
         self.on_joined: Callable[[], object] = lambda: None
         self._form = form
+
+    @staticmethod
+    def new() -> "ReplyDialect":
+        """For a message with an id of its own."""
+        return ReplyDialect(f"r_{secrets.token_hex(8)}")
 
     @property
     def form(self) -> ReplyForm:

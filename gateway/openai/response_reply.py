@@ -67,8 +67,11 @@ class ResponseStream:
         return [*self.accepted(), *filter(None, self._event(event))]
 
     def fail(self, problem: Problem) -> list[bytes]:
-        """See ReplyForm."""
+        """See ReplyForm. Where it was not even accepted there is no stream: whoever asked says it otherwise."""
         self.problem = problem
+        if not self.begun:
+            self.ended = True
+            return []
         return list(filter(None, self._end(Outcome("failed", "".join(self._pieces), error=problem))))
 
     def _event(self, event: Event) -> Iterator[bytes]:

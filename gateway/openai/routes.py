@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from gateway.hub import Hub
@@ -13,6 +13,7 @@ from gateway.openai.beginning import Beginning
 from gateway.openai.chat import Chat
 from gateway.openai.models import Models
 from gateway.openai.responses import Responses
+from gateway.openai.socket import ResponsesSocket
 from gateway.resource import Handler
 from shared.broker import GatewayBroker
 from shared.clock import Clock
@@ -37,7 +38,9 @@ def routes(settings: Settings, hub: Hub, broker: GatewayBroker, clock: Clock, st
     def route(path: str, **methods: Handler) -> Route:
         return Route(f"/v1{path}", Endpoint(hub, **methods))
 
+    socket = ResponsesSocket(hub, broker, clock, beginning, settings.gateway.origins)
     return [
+        WebSocketRoute("/v1/responses", socket),
         route("/chat/completions", POST=chat.create),
         route("/models", GET=all_models),
         route("/models/{id:path}", GET=one_model),
