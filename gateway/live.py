@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from gateway.dialect import Ask
 from gateway.line import Line
 from shared.messages import (
@@ -73,11 +75,12 @@ class LiveSession:
         return running > self._begun and self.running_id == id
 
     def submission(self, ask: Ask) -> Submission:
-        """A message as the broker takes it. Its context is the system prompt and itself: nothing else is stored."""
-        system = (Turn("system", self.system),) if self.system else ()
-        turns = (*system, Turn("user", ask.content))
+        """A message as the broker takes it. Its context is its own, else the system prompt: nothing else is stored."""
+        context = ask.context or ((Turn("system", self.system),) if self.system else ())
+        turns = (*context, Turn("user", ask.content)) if ask.content else context
         request = GenerationRequest(turns, ask.model or self.model, ask.params)
-        return Submission(self.id, ask.id, self.generation, encode_request(request))
+        note = msgspec.json.encode(ask.meta) if ask.meta else b""
+        return Submission(self.id, ask.id, self.generation, encode_request(request), note)
 
     def attached(self, answer: Attached, after: Cursor | None = None) -> None:
         """Learn what the broker knows, and from a reader's cursor what it may have forgotten: a broker without its

@@ -34,6 +34,7 @@ from shared.messages import (
     Item,
     Page,
     Polled,
+    Recalled,
     Refusal,
     Stats,
     Submission,
@@ -85,6 +86,16 @@ class GatewayBroker(Protocol):
     def read(self, session: str, after: Cursor | None, limit: int) -> Future[Page]:
         """At most `limit` bytes of items (but at least one item) behind `after`. An `after` within an item gives that
         whole item. Fails with SessionNotFound."""
+        ...
+
+    def recall(self, session: str, id: str) -> Future[Recalled]:
+        """What was submitted under this id, with a note, for as long as its reply is kept. Fails with SessionNotFound
+        and UnknownId."""
+        ...
+
+    def annotate(self, session: str, id: str, note: bytes) -> Future[None]:
+        """Replace the note that a message was submitted with; an empty one ends its being recalled. Fails as `recall`
+        does."""
         ...
 
     def newest(self, sessions: Sequence[str]) -> Future[list[int]]:

@@ -253,12 +253,14 @@ def text_of(items: Iterable[Item]) -> str:
 
 
 class Submission(msgspec.Struct, frozen=True, array_like=True):
-    """A message on its way into the queue. `floor`: the new generation must be above it."""
+    """A message on its way into the queue. `floor`: the new generation must be above it. `note`: what a gateway wants
+    to know of it later; with one, the request is kept as long as the reply is."""
 
     session: str
     id: str
     floor: int
     request: bytes
+    note: bytes = b""
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
@@ -269,6 +271,20 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
     place: int = 0
     repeated: bool = False
     ended: bool = False
+
+
+class Recalled(msgspec.Struct, frozen=True, array_like=True):
+    """A message as it was submitted, with a note. `before`: the last event that is kept of what went before its reply
+    (None: the reply is the first); `newest`: its own last event so far. `last`: no message of the session came after
+    it."""
+
+    owner: str
+    request: bytes
+    note: bytes
+    before: Cursor | None
+    newest: Cursor | None
+    ended: bool
+    last: bool
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):

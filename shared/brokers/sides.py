@@ -12,6 +12,7 @@ from shared.messages import (
     Item,
     Page,
     Polled,
+    Recalled,
     Refusal,
     Stats,
     Submission,
@@ -72,6 +73,14 @@ class GatewaySide:
     def read(self, session: str, after: Cursor | None, limit: int) -> "Future[Page]":
         """See GatewayBroker."""
         return self._link.call("read", session, after, limit)
+
+    def recall(self, session: str, id: str) -> "Future[Recalled]":
+        """See GatewayBroker."""
+        return self._link.call("recall", session, id)
+
+    def annotate(self, session: str, id: str, note: bytes) -> "Future[None]":
+        """See GatewayBroker."""
+        return self._link.call("annotate", session, id, note)
 
     def newest(self, sessions: Sequence[str]) -> "Future[list[int]]":
         """See GatewayBroker."""

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 
 from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.limits import Limits
+from shared.brokers.state.reply import Reply
 from shared.brokers.state.seat import Seat
 from shared.brokers.state.session import Session
 from shared.brokers.state.subscriber import Subscriber
 from shared.clock import Clock
-from shared.errors import Busy, QueueFull, SessionNotFound
+from shared.errors import Busy, QueueFull, SessionNotFound, UnknownId
 from shared.messages import (
     Accepted,
     Attached,
@@ -23,6 +24,7 @@ from shared.messages import (
     Page,
     Place,
     Polled,
+    Recalled,
     Refusal,
     Stats,
     Submission,
@@ -148,6 +150,24 @@ class BrokerState:
         """G2: whatever is kept can be read again."""
         return self._session(session).page(after, limit)
 
+    def recall(self, session: str, id: str) -> Recalled:
+        """What came with a note, while its reply is kept."""
+        chat = self._session(session)
+        reply = self._noted(chat, id)
+        return Recalled(
+            chat.owner,
+            reply.request,
+            reply.note,
+            chat.event_before(reply),
+            reply.items[-1].cursor if reply.items else None,
+            reply.ended_at is not None,
+            next(reversed(chat.replies.values())) is reply,
+        )
+
+    def annotate(self, session: str, id: str, note: bytes) -> None:
+        """Replace a note."""
+        self._life.annotate(self._noted(self._session(session), id), note)
+
     def newest(self, sessions: Sequence[str]) -> list[int]:
         """The index of each session's last item."""
         known = (self._sessions.get(session) for session in sessions)
@@ -272,6 +292,12 @@ class BrokerState:
         if session is None:
             raise SessionNotFound
         return session
+
+    def _noted(self, session: Session, id: str) -> Reply:
+        reply = session.ids.get(id)
+        if reply is None or not reply.note:
+            raise UnknownId
+        return reply
 
     def _subscriber(self, gateway: str) -> Subscriber:
         subscriber = self._subscribers.get(gateway)

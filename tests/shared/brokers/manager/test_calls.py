@@ -4,7 +4,7 @@ import pytest
 from shared.brokers.manager import calls
 from shared.brokers.state import BrokerState, Limits
 from shared.errors import Busy, SessionNotFound
-from shared.messages import Accepted, Attached, Cursor, Item, Page, Stats, Submission, Tally
+from shared.messages import Accepted, Attached, Cursor, Item, Page, Recalled, Stats, Submission, Tally
 from tests.conftest import FakeClock
 
 CURSOR = Cursor(7, 1, 0, "00000000")
@@ -21,9 +21,11 @@ def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: Fa
     state = BrokerState(clock, Limits())
     batch: list[tuple[str, tuple[object, ...]]] = [
         ("open", ("s", "owner", "be kind", None, 0)),
-        ("submit", (Submission("s", "m", 0, b"request"),)),
+        ("submit", (Submission("s", "m", 0, b"request", b"note"),)),
         ("attach", ("g", "s", None)),
         ("read", ("s", CURSOR, 100)),
+        ("recall", ("s", "m")),
+        ("annotate", ("s", "m", b"")),
         ("newest", (["s", "t"],)),
         ("append", ([ITEM],)),
         ("cancel", ("s", "m")),
@@ -44,6 +46,7 @@ def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: Fa
     assert answers["attach"].open == ["m"]
     assert isinstance(answers["read"], Page)
     assert answers["read"].recovered is False
+    assert answers["recall"] == Recalled("owner", b"request", b"note", None, None, ended=False, last=True)
     assert answers["newest"] == [-1, -1]
     assert [refusal.reason for refusal in answers["append"]] == ["fenced"]  # type: ignore[attr-defined]
     assert answers["cancel"] is True
