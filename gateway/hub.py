@@ -13,6 +13,7 @@ from functools import partial
 
 import structlog
 
+from gateway import deletions
 from gateway.answers import ignore, then
 from gateway.connection import Connection
 from gateway.dialect import Ask, Dialect
@@ -25,15 +26,7 @@ from gateway.stops import Stops
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, SessionNotFound, UnknownId
-from shared.messages import (
-    TERMINAL,
-    Accepted,
-    Attached,
-    Batch,
-    Cursor,
-    Item,
-    Page,
-)
+from shared.messages import TERMINAL, Accepted, Attached, Batch, Cursor, Item, Page
 
 PAGE_BYTES = 16 << 10
 SILENCE = 1.0  # seconds after which a running session that says nothing is checked by position
@@ -49,6 +42,7 @@ class Hub:
         self._patience = patience
         self._stops = Stops(broker)
         self._partings = Partings(broker)
+        self.deletions = deletions.Deletions(broker)
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
@@ -81,6 +75,8 @@ class Hub:
         if batch.lost:
             self._losses += 1
             self._attach_again()
+        for id in batch.gone:
+            self._gone(self._sessions.get(id))
         for news in batch.places:
             session = self._sessions.get(news.session)
             if session is not None and session.waits(news.id):
@@ -340,8 +336,9 @@ class Hub:
 
     def _attach_again_one(self, session: LiveSession) -> None:
         """Subscribe anew, at the last event that came by the old subscription."""
-        self._broker.open(session.id, session.owner, session.system, session.model, session.generation)
-        then(self._broker.attach(session.id, session.after), partial(self._attached_again, session), ignore)
+        self._broker.open(*session.known)
+        answer = self._broker.attach(session.id, session.after)
+        then(answer, partial(self._attached_again, session), partial(self._gone, session))
 
     def _attached_again(self, session: LiveSession, answer: Attached) -> None:
         self._see_epoch(answer.epoch)
@@ -351,6 +348,11 @@ class Hub:
                 self._deliver(session, item, self._clock.now())
         self._close_gaps(session)
         self._advance(session)
+
+    def _gone(self, session: LiveSession | None, error: ChatError = deletions.GONE) -> None:
+        """It has been forgotten; or an attach failed, for that reason or another."""
+        if isinstance(error, SessionNotFound) and session and self._sessions.get(session.id) is session:
+            deletions.tell(self._sessions.pop(session.id))
 
     def _close_gaps(self, session: LiveSession) -> None:
         for connection in session.connections:
@@ -387,12 +389,12 @@ class Hub:
     def going_away(self, retry_after_ms: int) -> None:
         """Tell every client that can be told; each another time, for all at once would be a second outage."""
         for connection in self._connections:
-            delay = round(retry_after_ms * random.uniform(0.5, 1.5))
-            connection.outbox.put(connection.dialect.going_away(delay))
+            connection.outbox.put(connection.dialect.going_away(round(retry_after_ms * random.uniform(0.5, 1.5))))
 
     async def close(self) -> None:
         """Stop the clockwork."""
         self._stops.forget()
+        self.deletions.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

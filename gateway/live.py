@@ -31,6 +31,7 @@ class LiveSession:
         "_held",
         "_last",
         "connections",
+        "epoch",
         "generation",
         "heard_at",
         "id",
@@ -48,6 +49,7 @@ class LiveSession:
         self.owner = owner
         self.system = system
         self.model = model
+        self.epoch = ""  # the broker's memory that knew the session when it was last attached
         self.connections: list[Connection] = []
         self.joining = 0  # connections whose attach has no answer yet
         self.line = Line()
@@ -63,6 +65,11 @@ class LiveSession:
     def after(self) -> Cursor | None:
         """The last event that was drained here."""
         return None if self._last is None else self._last.cursor
+
+    @property
+    def known(self) -> tuple[str, str, str | None, str | None, int, str]:
+        """All by which a broker may be told of it again."""
+        return self.id, self.owner, self.system, self.model, self.generation, self.epoch
 
     @property
     def open(self) -> list[str]:
@@ -85,7 +92,7 @@ class LiveSession:
     def attached(self, answer: Attached, after: Cursor | None = None) -> None:
         """Learn what the broker knows, and from a reader's cursor what it may have forgotten: a broker without its
         memory and with a clock that was set back would otherwise give generations that are older than the reader's."""
-        self.owner, self.system, self.model = answer.owner, answer.system, answer.model
+        self.owner, self.system, self.model, self.epoch = answer.owner, answer.system, answer.model, answer.epoch
         self.newest = max(self.newest, answer.newest)
         self.line.ended(answer.ended)
         claimed = 0 if after is None or after.generation > FURTHEST else after.generation

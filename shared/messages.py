@@ -325,13 +325,15 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 class Batch(msgspec.Struct, frozen=True, array_like=True):
     """What one drain brings a gateway process for all its sessions.
 
-    `lost`: the subscriptions are gone (new link, silence, overflow, new epoch): attach every session again.
+    `lost`: the subscriptions are gone (new link, silence, overflow, new epoch): attach every session again. `gone`:
+    sessions that have been forgotten.
     """
 
     epoch: str
     lost: bool
     items: list[Item]
     places: list[Place]
+    gone: list[str] = []
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):

@@ -46,9 +46,11 @@ class GatewaySide:
         self._link = link
         self._name = name
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> "Future[None]":
+    def open(
+        self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0, epoch: str = ""
+    ) -> "Future[None]":
         """See GatewayBroker."""
-        return self._link.call("open", session, owner, system, model, floor)
+        return self._link.call("open", session, owner, system, model, floor, epoch)
 
     def submit(self, submission: Submission) -> "Future[Accepted]":
         """See GatewayBroker."""

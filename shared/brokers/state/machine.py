@@ -59,10 +59,14 @@ class BrokerState:
 
     # --- gateway side ------------------------------------------------------------------------------------------------
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> None:
-        """Make a session known, and what its generations must be above."""
+    def open(
+        self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0, epoch: str = ""
+    ) -> None:
+        """Make a session known, and what its generations must be above; but not again in the memory that forgot it."""
         chat = self._sessions.get(session)
         if chat is None:
+            if epoch == self.epoch:
+                raise SessionNotFound
             chat = self._sessions[session] = Session(session, owner, system, model, self._clock.now())
         chat.last = max(chat.last, floor)
 
@@ -183,7 +187,8 @@ class BrokerState:
         for reply in list(chat.replies.values()):
             self._life.expire(reply)
         for subscriber in self._subscribers.values():
-            subscriber.forget(chat)
+            if subscriber.forget(chat):
+                self._life.wake.add(subscriber.name)
 
     def leave_gateway(self, gateway: str) -> None:
         """A gateway says goodbye, or is known to be gone."""

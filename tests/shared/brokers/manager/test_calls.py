@@ -20,7 +20,7 @@ def through(state: BrokerState, *batch: tuple[str, tuple[object, ...]]) -> list[
 def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: FakeClock) -> None:
     state = BrokerState(clock, Limits())
     batch: list[tuple[str, tuple[object, ...]]] = [
-        ("open", ("s", "owner", "be kind", None, 0)),
+        ("open", ("s", "owner", "be kind", None, 0, "epoch")),
         ("submit", (Submission("s", "m", 0, b"request", b"note"),)),
         ("attach", ("g", "s", None)),
         ("read", ("s", CURSOR, 100)),
@@ -61,7 +61,7 @@ def test_an_error_comes_back_as_itself_and_stops_nothing(clock: FakeClock) -> No
     unknown, _, accepted, busy = through(
         state,
         ("submit", (submission,)),
-        ("open", ("s", "", None, None, 0)),
+        ("open", ("s", "", None, None, 0, "")),
         ("submit", (submission,)),
         ("submit", (Submission("s", "n", 0, b""),)),
     )
