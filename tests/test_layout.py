@@ -16,6 +16,8 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.server"},
     {"gateway.app"},
     {"gateway.websocket", "gateway.health", "gateway.pages"},
+    {"gateway.openai.routes"},
+    {"gateway.openai.chat", "gateway.openai.responses", "gateway.openai.socket"},
     {"gateway.streams"},
     {"gateway.hub"},
     {"gateway.protocol", "gateway.plain", "gateway.line", "gateway.outbox", "gateway.dialect"},
@@ -25,6 +27,8 @@ PURE = (
     "gateway.plain",
     "gateway.line",
     "gateway.dialect",
+    *(f"gateway.openai.{side}_{what}" for side in ("chat", "response") for what in ("request", "reply")),
+    "gateway.openai.form",
     "worker.batching",
     "shared.brokers.state",
 )

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.bodies import is_json, read_body
-from gateway.health import Stoppable
+from gateway.hub import Hub
 from gateway.openai.problem import Problem, problem_of
 from gateway.refusals import NotFound, Stopping, UnsupportedMediaType
 from gateway.resource import Handler, Resource
@@ -50,7 +50,7 @@ async def body_of(request: Request) -> bytes:
 class Endpoint:
     """An ASGI application for one path of /v1: a handler for each method."""
 
-    def __init__(self, hub: Stoppable, **methods: Handler) -> None:
+    def __init__(self, hub: Hub, **methods: Handler) -> None:
         self._hub = hub
         self._resource = Resource(refuse, **methods)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.hub import Hub
 from gateway.openai.problem import INVALID, Problem, Refused, lost
 from gateway.openai.response import Head, Outcome
 from gateway.openai.response_id import ResponseId
@@ -47,7 +48,8 @@ class Found(NamedTuple):
 class Archive:
     """Finds what belongs to a caller; of all else it says that it does not exist."""
 
-    def __init__(self, broker: GatewayBroker, store: Store | None) -> None:
+    def __init__(self, hub: Hub, broker: GatewayBroker, store: Store | None) -> None:
+        self._hub = hub
         self._broker = broker
         self._store = store
 
@@ -103,7 +105,7 @@ class Archive:
         if await self.alone(found):
             if self._store is not None and found.head.store:
                 await _unless_gone(self._store.delete(session))
-            await self._broker.forget(session)
+            await self._hub.deletions.forget(session)
             return
         if self._store is not None:
             await _unless_gone(self._store.annotate(session, message, meta_of(found.head, deleted=True)))

@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from gateway.answers import ignore, then
 from gateway.hub import Hub
 from gateway.openai.api import answer
 from gateway.openai.beginning import Beginning, Plan
@@ -18,7 +17,6 @@ from gateway.openai.response import response_object
 from gateway.openai.response_id import ResponseId
 from gateway.openai.response_reply import ResponseStream, ResponseWhole
 from gateway.streams import EventStream, Reader
-from shared.broker import GatewayBroker
 
 F = TypeVar("F", bound=ReplyForm)
 
@@ -27,9 +25,8 @@ class Begun:
     """If its client goes away the reply is stopped, unless it is in the background or it is this gateway that goes.
     What is not to be stored is forgotten at its end."""
 
-    def __init__(self, hub: Hub, broker: GatewayBroker, beginning: Beginning, plan: Plan, request: Request) -> None:
+    def __init__(self, hub: Hub, beginning: Beginning, plan: Plan, request: Request) -> None:
         self._hub = hub
-        self._broker = broker
         self._beginning = beginning
         self._plan = plan
         self._request = request
@@ -69,7 +66,7 @@ class Begun:
         if self._reader is not None:
             self._reader.close()
         if not self._plan.head.store and self._id.session:
-            then(self._broker.forget(self._id.session), lambda _: None, ignore)
+            self._hub.deletions.forget(self._id.session)
 
     def _place(self, make: Callable[[ResponseId], F]) -> tuple[Reader, F]:
         dialect = ReplyDialect.new()

@@ -6,7 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from gateway.answers import ignore, then
 from gateway.dialect import Ask
 from gateway.hub import Hub
 from gateway.openai.api import answer, body_of
@@ -18,16 +17,14 @@ from gateway.openai.problem import Refused
 from gateway.openai.replying import CLIENT_GONE, MESSAGE, SESSION, Closing, first_payload
 from gateway.openai.turns import split
 from gateway.streams import EventStream, Reader
-from shared.broker import GatewayBroker
 from shared.clock import Clock
 
 
 class Chat:
     """The endpoint."""
 
-    def __init__(self, hub: Hub, broker: GatewayBroker, clock: Clock, models: Models) -> None:
+    def __init__(self, hub: Hub, clock: Clock, models: Models) -> None:
         self._hub = hub
-        self._broker = broker
         self._clock = clock
         self._models = models
 
@@ -38,29 +35,27 @@ class Chat:
         id = f"chatcmpl-{secrets.token_hex(12)}"
         identity = Identity(id, self._clock.wall_ms() // 1000, shown)
         form = ChatStream(identity, include_usage=asked.include_usage) if asked.stream else ChatWhole(identity)
-        exchange = Exchange(self._hub, self._broker, request, id, form, asked)
+        exchange = Exchange(self._hub, request, id, form, asked)
         exchange.begin(model)
         return await exchange.streamed(form) if isinstance(form, ChatStream) else await exchange.whole(form)
 
 
 class Exchange:
-    """One message and its reply. Unless it is in the background nothing of it is left at the end, however it ends; and
-    if its client goes away it is stopped."""
+    """One message and its reply. Unless it is in the background nothing of it is left at the end, however it ends: also
+    where its client goes away."""
 
     def __init__(
         self,
         hub: Hub,
-        broker: GatewayBroker,
         request: Request,
         id: str,
         form: ChatStream | ChatWhole,
         asked: ChatRequest,
     ) -> None:
         self._hub = hub
-        self._broker = broker
         self._id = id
         self._asked = asked
-        self._reader = Reader(hub, ReplyDialect(id, form), request, self._gone)
+        self._reader = Reader(hub, ReplyDialect(id, form), request)
         self._session = ""
 
     def begin(self, model: str | None) -> None:
@@ -94,15 +89,11 @@ class Exchange:
             raise Refused(form.problem)
         return Closing(EventStream(self._reader, first, self._headers()), self.end)
 
-    def _gone(self, reader: Reader) -> None:
-        if not self._asked.background:
-            self._hub.stop(reader.connection, self._id)
-
     def end(self) -> None:
         """Leave, and leave nothing; may be called again."""
         self._reader.close()
         if not self._asked.background and self._session:
-            then(self._broker.forget(self._session), lambda _: None, ignore)
+            self._hub.deletions.forget(self._session)  # which also stops what still runs
 
     def _headers(self) -> dict[str, str]:
         """What goes on without its client can be followed under these names."""

@@ -85,7 +85,7 @@ class ReplyDialect:
 
     def refused(self, id: str | None, error: ChatError) -> list[bytes]:
         """See Dialect."""
-        return self._fail(problem_of(error)) if id == self.id else []
+        return self._fail(problem_of(error)) if id in (self.id, None) else []
 
     def events(self, item: Item, skip: int) -> list[bytes]:
         """See Dialect."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import structlog
 
-from gateway.answers import ignore, then
 from gateway.caller import Caller
 from gateway.connection import Connection
 from gateway.hub import Hub
@@ -19,7 +18,6 @@ from gateway.openai.response_reply import ResponseStream
 from gateway.openai.response_request import ResponseRequest
 from gateway.openai.socket_events import error_event, framed, warmed
 from gateway.outbox import Writer
-from shared.broker import GatewayBroker
 from shared.errors import ChatError
 from shared.messages import Turn
 
@@ -48,8 +46,9 @@ class LaneWriter:
         return self._socket.buffered()
 
     def close(self, code: int, reason: str) -> None:
-        """See Writer. The hub gives the client up, and so all of its lanes."""
-        self._socket.close(code, reason)
+        """See Writer. The hub gives the client up, and so all of its lanes; or it ends what has ended already."""
+        if not self.ended.done():
+            self._socket.close(code, reason)
 
     def end(self) -> None:
         """Wait for no more."""
@@ -63,7 +62,6 @@ class Socket(NamedTuple):
 
     writer: Writer
     hub: Hub
-    broker: GatewayBroker
     beginning: Beginning
     caller: Caller
     known: dict[str, tuple[Turn, ...]]
@@ -149,7 +147,7 @@ class Lane:
             self._writer = None
             connection.on_gone()
             if not plan.head.store:
-                then(self._socket.broker.forget(id.session), lambda _: None, ignore)
+                self._socket.hub.deletions.forget(id.session)
         if form.problem is not None and not form.begun:
             raise Refused(form.problem)
         if not plan.head.store and form.outcome.status != "failed":

@@ -33,7 +33,7 @@ class Responses:
         """POST /v1/responses."""
         asked = read_response(await body_of(request))
         plan = await self._beginning.plan(asked, caller_of(request.scope).owner)
-        begun = Begun(self._hub, self._broker, self._beginning, plan, request)
+        begun = Begun(self._hub, self._beginning, plan, request)
         return await begun.streamed() if asked.stream else await begun.whole()
 
     async def retrieve(self, request: Request) -> ASGIApp:

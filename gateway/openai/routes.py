@@ -24,9 +24,9 @@ from shared.store import Store
 def routes(settings: Settings, hub: Hub, broker: GatewayBroker, clock: Clock, store: Store | None) -> list[BaseRoute]:
     """OpenAI's chat completions, models and responses."""
     models = Models.of(settings, clock.wall_ms() // 1000)
-    archive = Archive(broker, store)
+    archive = Archive(hub, broker, store)
     beginning = Beginning(hub, clock, models, archive, keeps=store is not None)
-    chat = Chat(hub, broker, clock, models)
+    chat = Chat(hub, clock, models)
     responses = Responses(hub, broker, archive, beginning)
 
     async def all_models(request: Request) -> ASGIApp:
@@ -38,7 +38,7 @@ def routes(settings: Settings, hub: Hub, broker: GatewayBroker, clock: Clock, st
     def route(path: str, **methods: Handler) -> Route:
         return Route(f"/v1{path}", Endpoint(hub, **methods))
 
-    socket = ResponsesSocket(hub, broker, clock, beginning, settings.gateway.origins)
+    socket = ResponsesSocket(hub, clock, beginning, settings.gateway.origins)
     return [
         WebSocketRoute("/v1/responses", socket),
         route("/chat/completions", POST=chat.create),

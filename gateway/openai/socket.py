@@ -13,7 +13,6 @@ from gateway.openai.problem import INVALID, Problem, Refused, problem_of
 from gateway.openai.socket_events import error_event, lane_in, read_event
 from gateway.refusals import Stopping
 from gateway.writers import AsgiWriter
-from shared.broker import GatewayBroker
 from shared.clock import Clock
 
 MOST_LANES = 16
@@ -26,11 +25,8 @@ FULL = Problem(429, "Too many requests of this connection are waiting.", "rate_l
 class ResponsesSocket:
     """An ASGI application for one route."""
 
-    def __init__(
-        self, hub: Hub, broker: GatewayBroker, clock: Clock, beginning: Beginning, origins: tuple[str, ...]
-    ) -> None:
+    def __init__(self, hub: Hub, clock: Clock, beginning: Beginning, origins: tuple[str, ...]) -> None:
         self._hub = hub
-        self._broker = broker
         self._clock = clock
         self._beginning = beginning
         self._origins = origins
@@ -45,7 +41,7 @@ class ResponsesSocket:
         await send({"type": "websocket.accept"})
         writer = AsgiWriter(send)
         caller = caller_of(scope)
-        talk = Talk(Socket(writer, self._hub, self._broker, self._beginning, caller, {}))
+        talk = Talk(Socket(writer, self._hub, self._beginning, caller, {}))
         writer.on_drained = talk.on_drained
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
