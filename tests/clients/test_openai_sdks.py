@@ -1,54 +1,36 @@
 """The official SDKs against real processes: a script each, run once, and what came of it."""
 
-import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clients.environments import node_with, python_with
-from tests.processes.service import Gateway, running_service
+from tests.clients.serving import HERE, Gateways, echo, result_of, two_gateways
 
-HERE = Path(__file__).parent
-SECONDS = 60.0
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def echo(text: str, chunks: int = 5) -> str:
-    return "\n".join(f"chunk {number}: {text}" for number in range(1, chunks + 1))
-
-
 @pytest.fixture(scope="module")
-def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Gateway]]:
-    with running_service(tmp_path_factory.mktemp("service"), LLM_CHAT_ECHO_INTERVAL="0.02") as service:
-        found = service.gateway(), service.gateway()
-        service.worker()
-        for gateway in found:
-            service.ready(gateway)
+def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
+    with two_gateways(tmp_path_factory.mktemp("service")) as found:
         yield found
 
 
-def run(gateways: tuple[Gateway, Gateway], *command: str, directory: Path = HERE) -> dict[str, Any]:
-    urls = [f"http://127.0.0.1:{gateway.port}/v1" for gateway in gateways]
-    done = subprocess.run([*command, *urls], cwd=directory, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def python(gateways: Gateways) -> dict[str, Any]:
+    interpreter = python_with("openai>=3,<4", "websockets")
+    found: dict[str, Any] = result_of(gateways, str(interpreter), str(HERE / "openai_python.py"))
     return found
 
 
 @pytest.fixture(scope="module")
-def python(gateways: tuple[Gateway, Gateway]) -> dict[str, Any]:
-    return run(gateways, str(python_with("openai>=3,<4", "websockets")), str(HERE / "openai_python.py"))
-
-
-@pytest.fixture(scope="module")
-def node(gateways: tuple[Gateway, Gateway]) -> dict[str, Any]:
+def node(gateways: Gateways) -> dict[str, Any]:
     directory = node_with("openai@^6", "ws@^8")
     script = directory / "openai_node.mjs"
     script.write_text((HERE / script.name).read_text())
-    return run(gateways, "node", str(script), directory=directory)
+    found: dict[str, Any] = result_of(gateways, "node", str(script), directory=directory)
+    return found
 
 
 def test_python_chats(python: dict[str, Any]) -> None:
