@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx2
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.app import build_app, running
+from gateway.caller import CALLER, Caller
 from gateway.hub import Hub
 from gateway.patience import Patience
 from gateway.server import Server, configure
@@ -22,13 +23,26 @@ from shared.clock import SystemClock
 from shared.settings import GatewaySettings, Settings
 from tests.gateway.serving import until
 from tests.gateway.writing import Run, Worker
+from tests.memory_store import MemoryStore
 
 Build = Callable[[Settings, GatewaySide, Hub], ASGIApp]
+OWNER = "x-owner"
 
 
-def whole_app(settings: Settings, broker: GatewaySide, hub: Hub) -> ASGIApp:
-    """What users get."""
-    return build_app(settings, broker, hub, SystemClock())
+def app_with(store: MemoryStore | None) -> Build:
+    """What users get; whom the header x-owner names is believed."""
+
+    def build(settings: Settings, broker: GatewaySide, hub: Hub) -> ASGIApp:
+        app = build_app(settings, broker, hub, SystemClock(), store=store)
+
+        async def believing(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = dict(scope.get("headers", ()))
+            scope[CALLER] = Caller(headers.get(OWNER.encode(), b"").decode())
+            await app(scope, receive, send)
+
+        return believing
+
+    return build
 
 
 class Gate:
@@ -65,8 +79,9 @@ class House:
 
 @asynccontextmanager
 async def house(
-    build: Build = whole_app,
+    build: Build | None = None,
     *,
+    store: MemoryStore | None = None,
     gateways: int = 1,
     patience: Patience | None = None,
     limits: Limits | None = None,
@@ -78,7 +93,9 @@ async def house(
     async with AsyncExitStack() as stack:
         stack.callback(memory.close)
         gates = [
-            await stack.enter_async_context(_gate(memory.gateway(f"gateway-{n}"), whole, build, patience or Patience()))
+            await stack.enter_async_context(
+                _gate(memory.gateway(f"gateway-{n}"), whole, build or app_with(store), patience or Patience())
+            )
             for n in range(gateways)
         ]
         yield House(memory, gates)
