@@ -7,7 +7,7 @@ from gateway.protocol import JsonDialect
 from gateway.refusals import Stopping
 from gateway.streams import END
 from shared.errors import ChatError, SessionNotFound
-from shared.messages import Cursor, Item
+from shared.messages import Item
 
 STEP = b"\n"  # wakes whoever takes; never sent
 RETRY = b"retry: 1000\n\n"  # ms: what an EventSource waits before it comes again
@@ -166,13 +166,23 @@ class Acceptance(HttpDialect):
 
 
 class Ending(HttpDialect):
-    """The terminal of one reply: `frame`, as the JSON dialect has it."""
+    """The terminal of one reply: `frame`, as the JSON dialect has it. All that come are kept until `follow` says which
+    reply it is."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.frame: bytes | None = None
-        self.cursor: Cursor | None = None
+        self._id: str | None = None
+        self._frames: dict[str, bytes] = {}
+
+    @property
+    def frame(self) -> bytes | None:
+        """None: it has not come."""
+        return None if self._id is None else self._frames.get(self._id)
+
+    def follow(self, id: str) -> "Ending":
+        """From now on only this one counts."""
         self._id = id
+        return self
 
     def lost(self, session: str, *, pending: bool, open: Sequence[str]) -> list[bytes]:
         """See Dialect."""
@@ -180,7 +190,7 @@ class Ending(HttpDialect):
 
     def events(self, item: Item, skip: int) -> list[bytes]:
         """See Dialect."""
-        if item.id != self._id or not item.terminal:
+        if not item.terminal or self._id not in (None, item.id):
             return []
-        self.frame = self.frames.events(item, item.count - 1)[0]
-        return [STEP, END]
+        self._frames[item.id] = self.frames.events(item, item.count - 1)[0]
+        return [STEP, END] if self._id is not None else []

@@ -1,6 +1,5 @@
 """What needs no history: messages, their cancels, and the stream of a session's events."""
 
-import asyncio
 from urllib.parse import quote
 
 import msgspec
@@ -17,14 +16,14 @@ from gateway.rest.answers import answer
 from gateway.rest.dialects import Acceptance, Ending, HttpDialect, ReplyEvents, SessionEvents
 from gateway.rest.queries import resume_after, switch
 from gateway.rest.reading import Reading, resume
-from gateway.rest.shapes import Cancelling, MessageAccepted, NewMessage
+from gateway.rest.shapes import MessageAccepted, NewMessage
+from gateway.rest.stopping import stop
 from gateway.streams import EventStream
 from shared.broker import GatewayBroker
 from shared.errors import Busy, UnknownId
 from shared.settings import GatewaySettings
 from shared.store import Store
 
-CANCEL_PATIENCE = 5.0  # seconds for a terminal; the broker itself ends what runs within one
 _decoder = msgspec.json.Decoder(NewMessage)
 
 
@@ -98,19 +97,13 @@ class Live:
     async def cancel(self, request: Request) -> Response:
         """Stop a reply and wait for its end: the terminal, as every reader of the session gets it."""
         session, id = request.path_params["id"], request.path_params["message"]
-        reading = resume(self._hub, Ending(id), request, session)
+        reading = resume(self._hub, Ending(), request, session)
         with reading.closing():
             await reading.joined()
-            if reading.dialect.frame is None:
-                self._hub.stop(reading.connection, id)
             try:
-                async with asyncio.timeout(CANCEL_PATIENCE):
-                    await reading.until(lambda: reading.dialect.frame is not None)
-            except TimeoutError:
-                return answer(Cancelling(session, id), 202)
+                return await stop(self._hub, reading, id)
             except UnknownId:
                 return answer(await self._ended_long_ago(session, id))
-        return answer(reading.dialect.frame)
 
     async def _ended_long_ago(self, session: str, id: str) -> bytes:
         """The terminal of a reply that only the store knows. Raises UnknownId."""

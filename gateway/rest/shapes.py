@@ -130,9 +130,8 @@ class MessageAccepted(msgspec.Struct, tag_field="type", tag="accepted"):
 
 
 class Cancelling(msgspec.Struct, tag_field="type", tag="cancelling"):
-    """The reply is not stopped yet, but will be: it waits behind another, or the queue cannot be reached."""
+    """The reply is not stopped yet, but will be: it waits behind another one."""
 
-    session_id: str
     id: str
 
 

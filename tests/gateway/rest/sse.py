@@ -34,11 +34,15 @@ class EventReader:
         self.comments: list[str] = []
         _open.append(self)
 
+    async def close(self) -> None:
+        """What was not read to its end holds on to its response."""
+        await self._lines.aclose()  # type: ignore[attr-defined]
+
     @staticmethod
     async def close_all() -> None:
-        """What was not read to its end holds on to its response."""
+        """All that are open."""
         while _open:
-            await _open.pop()._lines.aclose()  # type: ignore[attr-defined]
+            await _open.pop().close()
 
     def __aiter__(self) -> AsyncIterator[Sse]:
         return self

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.rest import live
+from gateway.rest import stopping
 from shared.messages import Receipt
 from tests.gateway.housing import OWNER, Gate, House, house
 from tests.gateway.rest.sse import EventReader, Sse
@@ -269,7 +269,7 @@ async def test_what_has_ended_stays_as_it_is() -> None:
 
 
 async def test_a_cancel_of_what_waits_in_a_line_is_said_to_be_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "CANCEL_PATIENCE", 0.05)
+    monkeypatch.setattr(stopping, "PATIENCE", 0.05)
     async with house() as here:
         session = await begin(here.gate)
         await ask(here.gate, session, "m0")
@@ -279,7 +279,7 @@ async def test_a_cancel_of_what_waits_in_a_line_is_said_to_be_under_way(monkeypa
 
         answer = await here.client.post(f"/api/sessions/{session}/messages/m1/cancel")
 
-        assert (answer.status_code, answer.json()) == (202, {"type": "cancelling", "session_id": session, "id": "m1"})
+        assert (answer.status_code, answer.json()) == (202, {"type": "cancelling", "id": "m1"})
         run.done()
         assert (await waiting).status_code == 202
         assert here.worker.take() == []
