@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import openai, pages
+from gateway import openai, pages, rest, vercel
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
 from gateway.websocket import ChatSocket
@@ -44,6 +44,8 @@ def build_app(
         Route("/readyz", health.readyz),
         WebSocketRoute("/ws", Door(ChatSocket(hub, settings), hub)),
         Route("/ws", pages.upgrade_required),
+        *rest.routes(hub, broker, store, clock, settings.gateway),
+        *vercel.routes(hub, broker, settings.gateway),
         *openai.routes(settings, hub, broker, clock, store),
         WebSocketRoute("/{path:path}", pages.no_such_socket),
     ]

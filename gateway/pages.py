@@ -45,8 +45,9 @@ def _policy(text: str) -> str:
 
 
 def error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An answer for programs that people can read too."""
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers=headers)
+    """An answer for programs that people can read too: the fields of the WebSocket's `error`."""
+    body = {"type": "error", "code": code, "message": message, "retryable": status >= 500}
+    return JSONResponse(body, status, headers=headers)
 
 
 async def http_error(request: Request, failure: Exception) -> Response:

@@ -81,6 +81,7 @@ STATUSES = {
     "queue_full": 503,
     "broker_unavailable": 503,
     "engine_unavailable": 503,
+    "store_unavailable": 503,
     "no_worker": 503,
     "stopping": 503,
     "expired": 504,

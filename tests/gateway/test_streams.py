@@ -160,7 +160,7 @@ async def scene(waits: Patience | None = None, **options: float) -> AsyncIterato
 
         return Starlette(routes=[Route("/", answer)])
 
-    async with house(build, patience=waits) as whole:
+    async with house(build, patience=waits, servers=True) as whole:
         yield Scene(whole, sites[0])
 
 
@@ -230,11 +230,11 @@ async def test_the_stop_of_the_gateway_ends_the_stream_with_a_word() -> None:
         for _ in range(4):
             await anext(lines)
 
-        here.house.gate.server.stop()
+        stopping = asyncio.create_task(here.house.gate.stop())
 
         (hint,) = [json.loads(line) async for line in lines]  # and it ends as it should: no broken chunk
         assert hint["type"] == "going_away"
-        await asyncio.wait_for(here.house.gate.ended, 1)
+        await stopping
 
 
 async def test_a_slow_reader_holds_little_here_and_gets_all_in_the_end() -> None:
@@ -253,7 +253,7 @@ async def test_a_slow_reader_holds_little_here_and_gets_all_in_the_end() -> None
 
         read = asyncio.ensure_future(read_to_end(slow))
         await until(lambda: len(here.house.gate.hub) == 0)
-        here.house.gate.server.stop()
+        await here.house.gate.stop()
         text = (await read).decode()
 
     assert [f'"text":"{number} {LONG}"' in text for number in range(pieces)] == [True] * pieces
@@ -271,7 +271,7 @@ async def test_a_reader_that_never_reads_is_cut(who: str) -> None:
                 run.say(LONG)
                 await turns(20 if who == "the hub" else 0)  # 0: all of it in one write, behind which nothing is left
             run.done()
-            await until(lambda: len(here.house.gate.hub) == 0 and not here.house.gate.server.server_state.connections)
+            await until(lambda: len(here.house.gate.hub) == 0 and not here.house.gate.state.connections)
             text = await read_to_end(deaf)
         assert here.site.readers[0].gone
         assert b'"done"' not in text
