@@ -9,7 +9,8 @@ from pathlib import Path
 
 import asyncpg
 
-from shared.store import database, versions
+from shared.store import database
+from shared.store.opening import make
 from tests.conftest import require
 
 NEEDED = "needs PostgreSQL's server: apt-get install postgresql"
@@ -60,11 +61,7 @@ class Cluster:
         """The URL of the database, which has its tables and nothing in them."""
         self.start()
         if not self._made:
-            engine = database.connect(database.parse(self.url))
-            try:
-                await versions.bring_up(engine)
-            finally:
-                await engine.dispose()
+            await make(database.parse(self.url))
             self._made = True
         await self.execute("TRUNCATE sessions, tombstones, turns RESTART IDENTITY")
         return self.url
@@ -95,6 +92,8 @@ class Cluster:
             stderr=subprocess.DEVNULL,
             cwd="/",
             timeout=60,
-            **({} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}),
+            user=None if user is None else user.pw_uid,
+            group=None if user is None else user.pw_gid,
+            extra_groups=None if user is None else [],
         )
         assert ran.returncode == 0, f"{program} {arguments} failed"

@@ -2,22 +2,17 @@
 
 import os
 import re
-from contextlib import closing
+import sqlite3
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from shared.store.drivers import Driver
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 DEFAULT = "sqlite:"
-WAIT = 5.0  # seconds for a connection, a statement, or another process's transaction
 FORMS = "LLM_CHAT_DATABASE_URL may be sqlite+aiosqlite:///file, postgresql+asyncpg://user:password@host/name or none"
-# FULL: a commit is on the disk when it is answered, so what was confirmed outlives a power failure too. With groups
-# it is one fsync for many turns. A later checkpoint (16 MiB) writes a page that changes often once, not many times.
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=4000", "cache_size=-16000")
 
 
 def parse(text: str) -> URL:
@@ -41,14 +36,17 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def connect(url: URL) -> AsyncEngine:
-    """An engine, which connects when it is used. Raises ValueError where its driver is missing."""
+def driver(url: URL, *, checked: bool = True) -> Driver:
+    """It connects when it is used, and is content only with the schema that this code needs, unless it is not
+    `checked`. Raises ValueError where it is not installed."""
+    if url.drivername == DRIVERS["sqlite"]:
+        from shared.store.sqlite import SqliteDriver
+
+        return SqliteDriver(url, checked=checked)
+    from shared.store.postgresql import PostgresqlDriver
+
     try:
-        if url.drivername == DRIVERS["sqlite"]:
-            engine = create_async_engine(url, connect_args={"timeout": WAIT}, pool_size=1)
-            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-            return engine
-        return create_async_engine(url, connect_args={"timeout": WAIT, "command_timeout": WAIT}, pool_size=1)
+        return PostgresqlDriver(url, checked=checked)
     except ImportError:
         raise ValueError("PostgreSQL needs a driver that is not installed: pip install 'llm-chat[postgres]'") from None
 
@@ -65,14 +63,14 @@ def make_file(url: URL) -> None:
 
 def is_the_callers_fault(error: BaseException) -> bool:
     """Whether the database works, but will not have this: then it is of no use to try again."""
-    if isinstance(error, DBAPIError):
-        return isinstance(error, IntegrityError | DataError)
+    if isinstance(error, DBAPIError | sqlite3.Error):
+        return isinstance(error, IntegrityError | DataError | sqlite3.IntegrityError | sqlite3.DataError)
     return not isinstance(error, SQLAlchemyError | OSError | TimeoutError)
 
 
 def is_missing(error: BaseException) -> bool:
     """Whether what a row refers to is not there."""
-    return isinstance(error, IntegrityError)
+    return isinstance(error, IntegrityError | sqlite3.IntegrityError)
 
 
 def reason(error: BaseException) -> str:
@@ -80,9 +78,3 @@ def reason(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = str(cause).strip().splitlines()
     return re.sub(r"://[^@\s]*@", "://***@", text[0][:200]) if text else type(cause).__name__
-
-
-def _prepare_sqlite(connection: Any, record: Any) -> None:
-    with closing(connection.cursor()) as cursor:
-        for pragma in PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")

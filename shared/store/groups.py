@@ -12,16 +12,14 @@ from sqlalchemy import Connection
 
 from shared.errors import ChatError, SessionNotFound
 from shared.store import rows, statements
+from shared.store.drivers import Driver, Key
 from shared.store.records import Answer, Asked, Exchange, Question, StoredSession
-from shared.store.statements import Driver, Statements
 
 MOST = 1_000  # writes in one transaction: others wait for it, in other processes too
-MOST_KEYS = 1_000  # in one SELECT
 TOUCH_AFTER = 1_000  # ms: a session's `updated_ms` is written again when it is older than that
 REMEMBERED = 20_000  # sessions of which we know when that was
 
 T = TypeVar("T")
-Key = tuple[str, str]
 
 
 class Settled(NamedTuple):
@@ -79,8 +77,8 @@ class Group:
 
     urgent = False
 
-    def __init__(self, sql: Statements, touched: dict[str, int]) -> None:
-        self._sql = sql
+    def __init__(self, driver: Driver, touched: dict[str, int]) -> None:
+        self._driver = driver
         self._touched = touched
         self._opens: list[tuple[StoredSession, Future[None]]] = []
         self._asks: list[tuple[Question, Sequence[str], Future[Asked]]] = []
@@ -128,10 +126,10 @@ class Group:
         if self._asks:
             settled += self._run_asks(connection)
         if self._answers:
-            self._execute(connection, self._sql.answer, map(_answer_row, (answer for answer, _ in self._answers)))
+            self._driver.answer(connection, _newest([answer for answer, _ in self._answers]))
             settled += [Settled(future, None) for _, future in self._answers]
         if self._withdrawals:
-            self._execute(connection, self._sql.withdraw, (key for key, _ in self._withdrawals))
+            self._driver.withdraw(connection, [key for key, _ in self._withdrawals])
             settled += [Settled(future, None) for _, future in self._withdrawals]
         return settled
 
@@ -140,7 +138,7 @@ class Group:
         parts: list[Group] = []
 
         def part() -> Group:
-            parts.append(Group(self._sql, self._touched))
+            parts.append(Group(self._driver, self._touched))
             return parts[-1]
 
         for session, opened in self._opens:
@@ -161,8 +159,7 @@ class Group:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _run_opens(self, connection: Connection) -> list[Settled]:
-        opened = (rows.of_session(session) for session, _ in self._opens)
-        count = self._execute(connection, self._sql.open, ((*row, row[0]) for row in opened))
+        count = self._driver.open(connection, [rows.of_session(session) for session, _ in self._opens])
         buried: set[str] = set()
         if count != len(self._opens):
             ids = [session.id for session, _ in self._opens]
@@ -173,13 +170,14 @@ class Group:
 
     def _run_asks(self, connection: Connection) -> list[Settled]:
         questions = [question for question, _, _ in self._asks]
-        count = self._execute(connection, self._sql.ask, map(rows.of_question, questions))
+        count = self._driver.ask(connection, [rows.of_question(question) for question in questions])
         self._touch(connection, questions)
         answers: dict[Key, Answer | None] = {}
         if count != len(questions):  # not all are new
             answers = _answered(connection, [(question.session, question.id) for question in questions])
         lacked = [(question.session, id) for question, lacks, _ in self._asks for id in lacks]
-        exchanges = _exchanges(connection, lacked) if lacked else {}
+        found = self._driver.exchanges(connection, lacked) if lacked else ()
+        exchanges = {(row[0], row[1]): Exchange(*row[1:]) for row in found}
         return [
             Settled(future, Asked(answers.get((question.session, question.id)), _of(question, lacks, exchanges)))
             for question, lacks, future in self._asks
@@ -189,17 +187,10 @@ class Group:
         touched = self._touched
         due = {q.session: q.asked_ms for q in questions if touched.get(q.session, 0) + TOUCH_AFTER <= q.asked_ms}
         if due:
-            self._execute(connection, self._sql.touch, ((now, id, now) for id, now in due.items()))
+            self._driver.touch(connection, list(due.items()))
             if len(touched) + len(due) > REMEMBERED:
                 touched.clear()
             touched.update(due)
-
-    def _execute(self, connection: Connection, statement: Driver, parameters: Iterable[tuple[Any, ...]]) -> int:
-        """Returns how many rows were written, or -1: not known."""
-        given = list(parameters)
-        if self._sql.postgresql:
-            given = [tuple(map(_without_nul, row)) for row in given]
-        return connection.exec_driver_sql(statement.sql, given).rowcount
 
 
 def settle(settled: Iterable[Settled]) -> None:
@@ -214,23 +205,20 @@ def settle(settled: Iterable[Settled]) -> None:
             future.set_result(result)
 
 
-def _answer_row(answer: Answer) -> tuple[Any, ...]:
-    one = answer
-    return (*rows.of_answer(one), one.session, one.id, one.generation, one.generation, one.attempt)
+def _newest(answers: Sequence[Answer]) -> list[tuple[Any, ...]]:
+    """Rows, each key once; of the same attempt the last one stands."""
+    newest: dict[Key, Answer] = {}
+    for answer in answers:
+        key = (answer.session, answer.id)
+        other = newest.get(key)
+        if other is None or (other.generation, other.attempt) <= (answer.generation, answer.attempt):
+            newest[key] = answer
+    return [(*key, *rows.of_answer(answer)) for key, answer in newest.items()]
 
 
 def _answered(connection: Connection, keys: Sequence[Key]) -> dict[Key, Answer | None]:
-    found = (rows.turn_of(row) for row in _by_keys(connection, statements.ANSWERED, keys))
+    found = (rows.turn_of(row) for row in statements.by_keys(connection, statements.ANSWERED, keys))
     return {(turn.question.session, turn.question.id): turn.answer for turn in found}
-
-
-def _exchanges(connection: Connection, keys: Sequence[Key]) -> dict[Key, Exchange]:
-    return {(row[0], row[1]): Exchange(*row[1:]) for row in _by_keys(connection, statements.EXCHANGES, keys)}
-
-
-def _by_keys(connection: Connection, statement: Any, keys: Sequence[Key]) -> Iterable[Any]:
-    for start in range(0, len(keys), MOST_KEYS):
-        yield from connection.execute(statement, {"keys": keys[start : start + MOST_KEYS]})
 
 
 def _of(question: Question, lacks: Sequence[str], found: dict[Key, Exchange]) -> Sequence[Exchange]:
@@ -238,8 +226,3 @@ def _of(question: Question, lacks: Sequence[str], found: dict[Key, Exchange]) ->
         return ()
     exchanges = [found[question.session, id] for id in lacks if (question.session, id) in found]
     return sorted(exchanges, key=lambda exchange: exchange.generation)
-
-
-def _without_nul(value: Any) -> Any:
-    """PostgreSQL's text holds no NUL."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value

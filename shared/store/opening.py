@@ -1,12 +1,16 @@
 """From the settings to a store."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import structlog
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.store import database, versions
 from shared.store.sql import SqlStore
 
+T = TypeVar("T")
 log = structlog.get_logger("store")
 
 
@@ -20,39 +24,52 @@ async def open_sql(text: str) -> SqlStore:
         await make(url)
     else:
         await _look(url)
-    return SqlStore(database.connect(url))
+    return SqlStore(database.driver(url))
 
 
 async def make(url: URL) -> None:
-    """An SQLite database with the schema that this code needs. Raises ValueError."""
-    database.make_file(url)
-    engine = database.connect(url)
-    try:
+    """Bring the schema up to what this code needs; an SQLite file is made where there is none. Raises ValueError."""
+    if url.drivername == database.DRIVERS["sqlite"]:
+        database.make_file(url)
         with versions.alone(str(url.database)):
-            await versions.bring_up(engine)
+            await _bring_up(url)
+    else:
+        await _bring_up(url)
+
+
+async def version(url: URL) -> str | None:
+    """Of the schema that is there. Raises ValueError."""
+    try:
+        return await _once(url, versions.version_of)
     except Exception as error:
         raise _unusable(url, error) from None
-    finally:
-        await engine.dispose()
+
+
+async def _bring_up(url: URL) -> None:
+    try:
+        await _once(url, versions.bring_up)
+    except Exception as error:
+        raise _unusable(url, error) from None
 
 
 async def _look(url: URL) -> None:
-    engine = database.connect(url)
     try:
-        sentence = versions.complaint(await version(engine))
+        sentence = versions.complaint(await _once(url, versions.version_of))
+    except ValueError:
+        raise
     except Exception as error:
         log.warning("the database cannot be reached yet", database=database.shown(url), reason=database.reason(error))
         return
-    finally:
-        await engine.dispose()
     if sentence is not None:
         raise ValueError(sentence)
 
 
-async def version(engine: AsyncEngine) -> str | None:
-    """Of the schema that is there."""
-    async with engine.connect() as connection:
-        return await connection.run_sync(versions.version_of)
+async def _once(url: URL, work: Callable[[Connection], T]) -> T:
+    driver = database.driver(url, checked=False)
+    try:
+        return await driver.transact(work)
+    finally:
+        await driver.close()
 
 
 def _unusable(url: URL, error: Exception) -> ValueError:

@@ -75,7 +75,8 @@ def of_answer(answer: Answer) -> tuple[Any, ...]:
 
 def session_of(row: Sequence[Any]) -> StoredSession:
     """The inverse of `of_session`."""
-    return StoredSession(*row[:-1], _meta(row[-1]) if row[-1] else {})
+    id, owner, title, system, model, created_ms, updated_ms, meta = row
+    return StoredSession(id, owner, title, system, model, created_ms, updated_ms, _meta(meta) if meta else {})
 
 
 def turn_of(row: Sequence[Any]) -> StoredTurn:

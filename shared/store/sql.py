@@ -6,20 +6,19 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.errors import ChatError, SessionNotFound, StoreUnavailable
-from shared.store import database, rows, statements, versions
+from shared.store import database, rows, statements
+from shared.store.drivers import Driver
 from shared.store.groups import Call, Group, Settled, Work, settle
 from shared.store.records import Answer, Asked, Place, Question, SessionPage, StoredSession, StoredTurn
-from shared.store.statements import Statements
 
 GAP = 0.004  # seconds between the beginnings of two groups, at least: a transaction costs as much as some twenty turns
+NEAR = 0.001  # seconds: uvloop's timers count milliseconds, less than one is not worth a timer
 AGAIN = 0.25  # seconds between a failure and the next try
 LAST = 2.0  # seconds for what is under way when the store is closed
 
@@ -30,13 +29,11 @@ log = structlog.get_logger("store")
 class SqlStore:
     """See Store. Made within a running loop; connects when it is first used."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._sql = Statements(engine.dialect)
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
         self._touched: dict[str, int] = {}
         self._works: deque[Work] = deque()
         self._working: asyncio.Task[None] | None = None
-        self._connection: AsyncConnection | None = None
         self._began = float("-inf")
         self._away = False  # since the last transaction
         self._closed = False
@@ -148,8 +145,7 @@ class SqlStore:
             await asyncio.wait({self._working})
         for work in self._works:
             work.fail(StoreUnavailable())
-        await self._let_go()
-        await self._engine.dispose()
+        await self._driver.close()
 
     # --- what waits --------------------------------------------------------------------------------------------------
 
@@ -157,7 +153,7 @@ class SqlStore:
         last = self._works[-1] if self._works else None
         if isinstance(last, Group) and takes(last):
             return last
-        group = Group(self._sql, self._touched)
+        group = Group(self._driver, self._touched)
         self._add(group)
         return group
 
@@ -189,7 +185,7 @@ class SqlStore:
         """Until nothing waits."""
         while self._works:
             wait = self._began + (AGAIN if self._away else GAP) - time.monotonic()
-            if wait > 0 and (self._away or not self._works[0].urgent):
+            if wait >= NEAR and (self._away or not self._works[0].urgent):
                 await asyncio.sleep(wait)
             self._began = time.monotonic()
             await self._do(self._works.popleft())
@@ -230,33 +226,11 @@ class SqlStore:
             raise StoreUnavailable from None
 
     async def _once(self, work: Work) -> list[Settled]:
-        try:
-            connection = self._connection or await self._connect()
-            settled = await connection.run_sync(work.run)
-            await connection.commit()
-        except BaseException:
-            await self._let_go()
-            raise
+        settled = await self._driver.transact(work.run)
         if self._away:
             self._away = False
             log.info("the store is back")
         return settled
-
-    async def _connect(self) -> AsyncConnection:
-        connection = self._connection = await self._engine.connect()
-        if sentence := versions.complaint(await connection.run_sync(versions.version_of)):
-            raise OSError(sentence)
-        await connection.rollback()
-        return connection
-
-    async def _let_go(self) -> None:
-        """Whatever the connection was in the middle of: the next one is new."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(Exception):
-                await connection.invalidate()
-            with suppress(Exception):
-                await connection.close()
 
 
 def _of_the_caller(error: Exception) -> Exception:

@@ -1,59 +1,73 @@
-"""The SQL, made once per database. What is on the path of every message is compiled to the driver's own form, with
-tuples as parameters."""
+"""The SQL in SQLAlchemy's words, for both databases; for PostgreSQL also what is on the path of every message (that of
+SQLite is in shared.store.sqlite)."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Dialect, bindparam, delete, exists, insert, literal_column, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ClauseElement
 
 from shared.store import rows
 from shared.store.schema import sessions, tombstones, turns
 
+MOST_KEYS = 1_000  # in one SELECT
 _OPEN: Any = literal_column("'open'")
 
 
-class Driver:
-    """A statement for many tuples, whose order is that of `names`."""
-
-    def __init__(self, statement: ClauseElement, dialect: Dialect, names: Sequence[str]) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self.sql = str(compiled)
-        placed: Any = compiled.positiontup  # type: ignore[attr-defined]
-        assert placed == list(names), (placed, names)
-
-
-class Statements:
-    """Those of one dialect."""
+class Postgresql:
+    """Those on the path of every message, in the form of its driver: for many tuples."""
 
     def __init__(self, dialect: Dialect) -> None:
-        self.postgresql = dialect.name == "postgresql"
-        self.open = Driver(_open(self.postgresql), dialect, [*rows.SESSION, "unless"])
-        self.ask = Driver(_ask(self.postgresql), dialect, rows.QUESTION)
-        self.touch = Driver(_touch(), dialect, ["now", "which", "before"])
-        self.answer = Driver(_answer(), dialect, [*rows.ANSWER, "of", "which", "above", "same", "least"])
-        self.withdraw = Driver(_withdraw(), dialect, ["of", "which"])
+        self.open = _compiled(_open(), dialect, [*rows.SESSION, "unless"])
+        self.ask = _compiled(_ask(), dialect, rows.QUESTION)
+        self.touch = _compiled(_touch(), dialect, ["now", "which", "before"])
+        self.answer = _compiled(_answer(), dialect, [*rows.ANSWER, "of", "which", "above", "same", "least"])
+        self.withdraw = _compiled(_withdraw(), dialect, ["of", "which"])
 
 
-def _insert(table: Any, in_postgresql: bool) -> Any:
-    return (postgresql.insert(table) if in_postgresql else sqlite.insert(table)).inline()
+def _compiled(statement: ClauseElement, dialect: Dialect, names: Sequence[str]) -> str:
+    """`names`: the order of its parameters, as whoever uses it expects it."""
+    compiled: Any = statement.compile(dialect=dialect)
+    assert compiled.positiontup == list(names), compiled.positiontup
+    return str(compiled)
 
 
-def _open(in_postgresql: bool) -> ClauseElement:
+def by_keys(connection: Connection, statement: Any, keys: Sequence[tuple[str, str]]) -> list[Any]:
+    """The rows of ANSWERED or EXCHANGES."""
+    starts = range(0, len(keys), MOST_KEYS)
+    return [row for at in starts for row in connection.execute(statement, {"keys": keys[at : at + MOST_KEYS]})]
+
+
+def _open() -> ClauseElement:
     """Unless it has a tombstone."""
     values = select(*(bindparam(name, type_=sessions.c[name].type) for name in rows.SESSION))
     values = values.where(~exists().where(tombstones.c.id == bindparam("unless")))
     made: ClauseElement = (
-        _insert(sessions, in_postgresql).from_select(rows.SESSION, values).on_conflict_do_nothing(index_elements=["id"])
+        postgresql.insert(sessions)
+        .inline()
+        .from_select(rows.SESSION, values)
+        .on_conflict_do_nothing(index_elements=["id"])
     )
     return made
 
 
-def _ask(in_postgresql: bool) -> ClauseElement:
+def _ask() -> ClauseElement:
     values = {name: bindparam(name, type_=turns.c[name].type) for name in rows.QUESTION}
     made: ClauseElement = (
-        _insert(turns, in_postgresql).values(values).on_conflict_do_nothing(index_elements=["session", "id"])
+        postgresql.insert(turns).inline().values(values).on_conflict_do_nothing(index_elements=["session", "id"])
     )
     return made
 

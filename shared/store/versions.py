@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.store.schema import HEAD
 
@@ -43,14 +42,15 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def bring_up(engine: AsyncEngine) -> None:
+def bring_up(connection: Connection) -> None:
     """Upgrade where that is due. Raises ValueError where the database is newer than this code."""
-    async with engine.begin() as connection:
-        version = await connection.run_sync(version_of)
-        if version is None or version < HEAD:
-            await connection.run_sync(upgrade)
-        elif sentence := complaint(version):
-            raise ValueError(sentence)
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # its driver begins no transaction for tables
+    version = version_of(connection)
+    if version is None or version < HEAD:
+        upgrade(connection)
+    elif sentence := complaint(version):
+        raise ValueError(sentence)
 
 
 @contextmanager
