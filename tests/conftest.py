@@ -11,10 +11,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 import uvloop
+
+if TYPE_CHECKING:
+    from tests.postgres import Cluster
 
 
 def pytest_configure() -> None:
@@ -158,3 +162,13 @@ async def _no_tasks_left() -> AsyncIterator[None]:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:
         pytest.fail("the test left behind tasks: " + "; ".join(map(repr, left)), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator["Cluster"]:
+    """A PostgreSQL of our own."""
+    from tests.postgres import Cluster
+
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()
