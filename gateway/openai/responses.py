@@ -102,7 +102,7 @@ def _from_store(found: Found, after: int) -> Response:
         raise invalid(sentence, "starting_after", "events_expired")
     turn, form = found.stored, ResponseStream(found.id, found.head)
     if turn is None or turn.answer is None:
-        frames = form.fail(lost())
+        frames = [*form.accepted(), *form.fail(lost())]
     else:
         pieces = [Delta(turn.answer.text)] if turn.answer.text else []
         frames = [frame for event in (*pieces, turn.answer.end) for frame in form.event(event)]
