@@ -4,6 +4,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.openai import replying
 from shared.brokers.state import Limits
 from shared.errors import EngineUnavailable, WorkerLost
 from shared.messages import Turn, decode_request
@@ -287,3 +288,29 @@ async def test_a_fault_of_our_own_is_a_500_in_openais_form(monkeypatch: pytest.M
         assert response.status_code == 500
         assert error(response)["code"] == "internal"
         assert "secret" not in response.text
+
+
+async def test_a_client_that_waits_long_hears_something_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replying, "PING_SECONDS", 0.01)
+    async with house() as home:
+        request = home.client.build_request("POST", PATH, json=chat(stream=True))
+        response = await home.client.send(request, stream=True)
+        assert response.status_code == 200
+        lines = response.aiter_lines()
+        assert await anext(lines) == ": ping"
+        (await home.run()).failed(WorkerLost("Gone."))
+        rest = [line async for line in lines]
+        assert events("\n\n".join(rest))[-1]["error"]["code"] == "worker_lost"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_session_that_is_deleted_ends_its_reply(stream: bool) -> None:
+    async with house(gateways=2) as home:
+        async with asking(home, PATH, chat(stream=stream, background=True)) as answer:
+            run = await home.run()
+            run.say("one")
+            await until(lambda: any(session.heard_at for session in home.gate.hub._sessions.values()))
+            await home.gates[1].hub.deletions.forget(run.lease.session)
+        response = await answer
+        found = events(response.text)[-1]["error"] if stream else error(response)
+        assert found["code"] == "session_not_found"

@@ -8,6 +8,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.caller import Caller
 from gateway.openai import lane, socket
 from shared.brokers.state import Limits
 from shared.messages import decode_request
@@ -226,3 +227,27 @@ async def test_foreign_pages_and_gateways_that_stop_let_nobody_in() -> None:
         with pytest.raises(InvalidStatus) as refused:
             await connect(url).__aenter__()
         assert refused.value.response.status_code == 503
+
+
+async def test_a_session_that_is_deleted_ends_its_reply_and_no_other() -> None:
+    async with house(gateways=2) as home, client_of(home) as client:
+        await client.create()
+        run = await home.run()
+        run.say("one")
+        await client.until("response.output_text.delta")
+        await home.gates[1].hub.deletions.forget(run.lease.session)
+        failed = await client.hear()
+        assert failed["type"] == "response.failed"
+        await client.create()
+        (await home.run()).done("x")
+        await client.until("response.completed")
+
+
+async def test_a_caller_whose_time_is_over_is_not_heard_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "caller_of", lambda scope: Caller("ann", expires_at=1.0))
+    async with house() as home, client_of(home) as client:
+        await client.create()
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.hear()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
