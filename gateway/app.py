@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import pages, rest, vercel
+from gateway import describe, pages, rest, vercel
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
 from gateway.websocket import ChatSocket
@@ -46,6 +46,7 @@ def build_app(
         Route("/ws", pages.upgrade_required),
         *rest.routes(hub, broker, store, clock, settings.gateway),
         *vercel.routes(hub, broker, settings.gateway),
+        *describe.routes(rest.PATHS, vercel.PATHS, largest_message=settings.gateway.max_message_bytes),
         WebSocketRoute("/{path:path}", pages.no_such_socket),
     ]
 

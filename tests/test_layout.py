@@ -15,7 +15,7 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.__main__"},
     {"gateway.server"},
     {"gateway.app"},
-    {"gateway.websocket", "gateway.health", "gateway.pages", "gateway.rest", "gateway.vercel"},
+    {"gateway.websocket", "gateway.health", "gateway.pages", "gateway.rest", "gateway.vercel", "gateway.describe"},
     {"gateway.streams"},
     {"gateway.hub"},
     {"gateway.protocol", "gateway.plain", "gateway.line", "gateway.outbox", "gateway.dialect"},

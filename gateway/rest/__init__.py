@@ -4,12 +4,15 @@ from starlette.routing import Route
 
 from gateway.hub import Hub
 from gateway.resource import Resource
+from gateway.rest.description import PATHS
 from gateway.rest.history import History
 from gateway.rest.live import Live
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.settings import GatewaySettings
 from shared.store import Store
+
+__all__ = ["PATHS", "routes"]
 
 
 def routes(

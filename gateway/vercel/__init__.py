@@ -5,8 +5,11 @@ from starlette.routing import Route
 from gateway.hub import Hub
 from gateway.resource import Resource
 from gateway.vercel.chat import Chat
+from gateway.vercel.description import PATHS
 from shared.broker import GatewayBroker
 from shared.settings import GatewaySettings
+
+__all__ = ["PATHS", "routes"]
 
 
 def routes(hub: Hub, broker: GatewayBroker, settings: GatewaySettings) -> list[Route]:
