@@ -1,7 +1,9 @@
 """A session that is attached here: its connections, its line, and how much of it this gateway has seen."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from gateway.conversation import Conversation
 from gateway.dialect import Ask
 from gateway.line import Line
 from shared.messages import (
@@ -29,6 +31,7 @@ class LiveSession:
         "_held",
         "_last",
         "connections",
+        "conversation",
         "generation",
         "heard_at",
         "id",
@@ -41,8 +44,11 @@ class LiveSession:
         "system",
     )
 
-    def __init__(self, id: str, owner: str, system: str | None, model: str | None) -> None:
+    def __init__(
+        self, id: str, owner: str, system: str | None, model: str | None, conversation: Conversation | None = None
+    ) -> None:
         self.id = id
+        self.conversation = conversation  # None: it is not stored
         self.owner = owner
         self.system = system
         self.model = model
@@ -72,11 +78,11 @@ class LiveSession:
         running = self.line.running
         return running > self._begun and self.running_id == id
 
-    def submission(self, ask: Ask) -> Submission:
-        """A message as the broker takes it. Its context is the system prompt and itself: nothing else is stored."""
+    def submission(self, ask: Ask, earlier: Iterable[Turn] = (), *, stored: bool = False) -> Submission:
+        """A message as the broker takes it. Its context is the system prompt, `earlier` turns and itself."""
         system = (Turn("system", self.system),) if self.system else ()
-        turns = (*system, Turn("user", ask.content))
-        request = GenerationRequest(turns, ask.model or self.model, ask.params)
+        turns = (*system, *earlier, Turn("user", ask.content))
+        request = GenerationRequest(turns, ask.model or self.model, ask.params, stored)
         return Submission(self.id, ask.id, self.generation, encode_request(request))
 
     def attached(self, answer: Attached, after: Cursor | None = None) -> None:
@@ -85,6 +91,8 @@ class LiveSession:
         self.owner, self.system, self.model = answer.owner, answer.system, answer.model
         self.newest = max(self.newest, answer.newest)
         self.line.ended(answer.ended)
+        if self.conversation is not None and not answer.page.recovered:
+            self.conversation.loaded = False  # a terminal may be among what is gone
         claimed = 0 if after is None or after.generation > FURTHEST else after.generation
         self.generation = max(self.generation, claimed)
         if self.line.submitting is None:  # else it may be what is being submitted, which has no Accepted yet
@@ -119,6 +127,8 @@ class LiveSession:
         generation, line = item.generation, self.line
         if item.flags & TERMINAL:
             line.ended(generation)
+            if self.conversation is not None:
+                self.conversation.ended(item.id, generation)
         elif generation > line.running:
             self._started(generation, item.id)
         if generation > self.generation:
@@ -143,5 +153,7 @@ class LiveSession:
         """The broker has lost its memory. Returns whether a reply was under way."""
         pending = self.line.running != 0
         self.line.reset()
+        if self.conversation is not None:
+            self.conversation.loaded = False  # a terminal may have been stored that nobody will see
         self.newest, self._last, self._held = -1, None, []
         return pending
