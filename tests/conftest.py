@@ -11,18 +11,23 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 import uvloop
 
+if TYPE_CHECKING:
+    from tests.postgres import Cluster
+
 
 def pytest_configure() -> None:
-    """The settings of whoever runs the tests are not the tests' business. And uvloop's first loop opens a pipe that
-    stays for the life of the process: better now than in a test."""
+    """The settings of whoever runs the tests are not the tests' business, nor is what they have stored. And uvloop's
+    first loop opens a pipe that stays for the life of the process: better now than in a test."""
     uvloop.new_event_loop().close()
     for name in [name for name in os.environ if name.upper().startswith("LLM_CHAT_")]:
         del os.environ[name]
+    os.environ["LLM_CHAT_DATABASE_URL"] = "none"  # else it is a file of whoever runs the tests
 
 
 def require(condition: object, reason: str) -> None:
@@ -158,3 +163,13 @@ async def _no_tasks_left() -> AsyncIterator[None]:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:
         pytest.fail("the test left behind tasks: " + "; ".join(map(repr, left)), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator["Cluster"]:
+    """A PostgreSQL of our own."""
+    from tests.postgres import Cluster
+
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()

@@ -67,7 +67,7 @@ class MemoryStore:
             self._sessions[session.id] = msgspec.structs.replace(session, updated_ms=updated)
         turns = [turn for id in lacks if (turn := self._turns.get((question.session, id)))]
         exchanges = [turn.exchange for turn in turns if turn.exchange is not None]
-        return Asked(self._turns[key].answer, sorted(exchanges, key=lambda exchange: exchange.generation))
+        return Asked(self._turns[key].answer, tuple(sorted(exchanges, key=lambda exchange: exchange.generation)))
 
     def _withdraw(self, session: str, id: str) -> None:
         turn = self._turns.get((session, id))
