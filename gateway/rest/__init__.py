@@ -27,5 +27,5 @@ def routes(
         Route(f"{one}/export", Resource(GET=history.export)),
         Route(f"{one}/events", Resource(GET=live.events)),
         Route(f"{one}/messages", Resource(POST=live.ask)),
-        Route(f"{one}/messages/{{message:path}}/cancel", Resource(POST=live.cancel)),
+        Route(f"{one}/messages/{{message:any}}/cancel", Resource(POST=live.cancel)),
     ]

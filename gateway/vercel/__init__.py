@@ -17,6 +17,6 @@ def routes(hub: Hub, broker: GatewayBroker, settings: GatewaySettings) -> list[R
     chat = Chat(hub, broker, settings)
     return [
         Route("/api/chat", Resource(POST=chat.ask)),
-        Route("/api/chat/{id:path}/stream", Resource(GET=chat.resume)),
-        Route("/api/chat/{id:path}/stop", Resource(POST=chat.stop)),
+        Route("/api/chat/{id:any}/stream", Resource(GET=chat.resume)),
+        Route("/api/chat/{id:any}/stop", Resource(POST=chat.stop)),
     ]
