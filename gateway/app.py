@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import openai, pages, rest, vercel
+from gateway import describe, openai, pages, rest, vercel
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
 from gateway.websocket import ChatSocket
@@ -47,6 +47,7 @@ def build_app(
         *rest.routes(hub, broker, store, clock, settings.gateway),
         *vercel.routes(hub, broker, settings.gateway),
         *openai.routes(settings, hub, broker, clock, store),
+        *describe.routes(rest.PATHS, vercel.PATHS, largest_message=settings.gateway.max_message_bytes),
         WebSocketRoute("/{path:path}", pages.no_such_socket),
     ]
 

@@ -1,9 +1,11 @@
 """A session that is attached here: its connections, its line, and how much of it this gateway has seen."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from gateway.conversation import Conversation
 from gateway.dialect import Ask
 from gateway.line import Line
 from shared.messages import (
@@ -31,6 +33,7 @@ class LiveSession:
         "_held",
         "_last",
         "connections",
+        "conversation",
         "epoch",
         "generation",
         "heard_at",
@@ -44,8 +47,11 @@ class LiveSession:
         "system",
     )
 
-    def __init__(self, id: str, owner: str, system: str | None, model: str | None) -> None:
+    def __init__(
+        self, id: str, owner: str, system: str | None, model: str | None, conversation: Conversation | None = None
+    ) -> None:
         self.id = id
+        self.conversation = conversation  # None: it is not stored
         self.owner = owner
         self.system = system
         self.model = model
@@ -81,11 +87,11 @@ class LiveSession:
         running = self.line.running
         return running > self._begun and self.running_id == id
 
-    def submission(self, ask: Ask) -> Submission:
-        """A message as the broker takes it. Its context is its own, else the system prompt: nothing else is stored."""
-        context = ask.context or ((Turn("system", self.system),) if self.system else ())
+    def submission(self, ask: Ask, earlier: Iterable[Turn] = (), *, stored: bool = False) -> Submission:
+        """A message as the broker takes it. Its context is its own, else the system prompt and `earlier` turns."""
+        context = ask.context or (*((Turn("system", self.system),) if self.system else ()), *earlier)
         turns = (*context, Turn("user", ask.content)) if ask.content else context
-        request = GenerationRequest(turns, ask.model or self.model, ask.params)
+        request = GenerationRequest(turns, ask.model or self.model, ask.params, stored)
         note = msgspec.json.encode(ask.meta) if ask.meta else b""
         return Submission(self.id, ask.id, self.generation, encode_request(request), note)
 
@@ -95,6 +101,8 @@ class LiveSession:
         self.owner, self.system, self.model, self.epoch = answer.owner, answer.system, answer.model, answer.epoch
         self.newest = max(self.newest, answer.newest)
         self.line.ended(answer.ended)
+        if self.conversation is not None and not answer.page.recovered:
+            self.conversation.loaded = False  # a terminal may be among what is gone
         claimed = 0 if after is None or after.generation > FURTHEST else after.generation
         self.generation = max(self.generation, claimed)
         if self.line.submitting is None:  # else it may be what is being submitted, which has no Accepted yet
@@ -129,6 +137,8 @@ class LiveSession:
         generation, line = item.generation, self.line
         if item.flags & TERMINAL:
             line.ended(generation)
+            if self.conversation is not None:
+                self.conversation.ended(item.id, generation)
         elif generation > line.running:
             self._started(generation, item.id)
         if generation > self.generation:
@@ -153,5 +163,7 @@ class LiveSession:
         """The broker has lost its memory. Returns whether a reply was under way."""
         pending = self.line.running != 0
         self.line.reset()
+        if self.conversation is not None:
+            self.conversation.loaded = False  # a terminal may have been stored that nobody will see
         self.newest, self._last, self._held = -1, None, []
         return pending

@@ -51,7 +51,7 @@ class _Resume(msgspec.Struct):
 
 
 class ParamsIn(msgspec.Struct):
-    """What clients send as `params`; see shared.messages.Params."""
+    """Sampling parameters; what is left out is the engine's choice."""
 
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] | None = None
@@ -304,4 +304,16 @@ _HANDLERS = {
     "message": _handler(_Message, JsonDialect._message),
     "cancel": _handler(_Cancel, JsonDialect._cancel),
     "ping": _handler(_Ping, JsonDialect._ping),
+}
+
+# The types of all frames, for descriptions of the protocol.
+CLIENT_FRAMES: dict[str, type[msgspec.Struct]] = {
+    "start": _Start,
+    "resume": _Resume,
+    "message": _Message,
+    "cancel": _Cancel,
+    "ping": _Ping,
+}
+SERVER_FRAMES: dict[str, type[msgspec.Struct]] = {
+    str(one.__struct_config__.tag): one for one in _Frame.__subclasses__()
 }

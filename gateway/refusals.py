@@ -2,11 +2,20 @@
 
 from collections.abc import Callable, Mapping
 
-from starlette.responses import JSONResponse, Response
+import msgspec
+from starlette.responses import Response
 
 from shared.errors import ChatError
 
 RETRY_AFTER = "1"  # seconds, for clients that a gateway turns away though the same request may succeed soon
+
+
+class Failure(msgspec.Struct, tag_field="type", tag="error"):
+    """A refusal: the fields of the WebSocket's `error`. `retryable`: the same request may succeed later."""
+
+    code: str
+    message: str
+    retryable: bool
 
 
 class MessageTooLarge(ChatError):
@@ -95,13 +104,9 @@ def status_of(error: ChatError) -> int:
     return STATUSES.get(error.code, 500)
 
 
-def error_object(error: ChatError) -> dict[str, object]:
-    """The same fields as the WebSocket's `error` has."""
-    return {"type": "error", "code": error.code, "message": error.message, "retryable": error.retryable}
-
-
 def refuse(error: ChatError, headers: Mapping[str, str] | None = None) -> Response:
     """The error object with its status: everywhere but on addresses that have another service's form."""
     status = status_of(error)
     extra = {"retry-after": RETRY_AFTER} if status == 503 else {}
-    return JSONResponse(error_object(error), status, {"cache-control": "no-store", **extra, **(headers or {})})
+    body = msgspec.json.encode(Failure(error.code, error.message, error.retryable))
+    return Response(body, status, {"cache-control": "no-store", **extra, **(headers or {})}, "application/json")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -9,6 +10,23 @@ from gateway.refusals import MethodNotAllowed, Refuse, refuse
 from shared.errors import ChatError
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]  # a Response is an ASGI application
+
+
+class Anything(Convertor[str]):
+    """An id of the client's own, as `{name:any}` in a path: any characters, also those that `path` does not match."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("any", Anything())
 
 
 class Resource:

@@ -72,11 +72,13 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All that an engine needs: engines keep no state of their own. To the broker it is bytes."""
+    """All that an engine needs: engines keep no state of their own. To the broker it is bytes. `stored`: the message
+    is in the store, where its answer is to go too, before its terminal is visible."""
 
     turns: tuple[Turn, ...]
     model: str | None = None
     params: Params = Params()
+    stored: bool = False
 
 
 _request_encoder = msgspec.msgpack.Encoder()

@@ -72,6 +72,23 @@ class BrokerSettings(Section):
     """where the broker is: manager: in a default directory per user, manager:///some/dir elsewhere"""
 
 
+class DatabaseSettings(Section):
+    """Where conversations last."""
+
+    url: SecretStr = SecretStr("sqlite:")
+    """where conversations are kept: sqlite: in a file in a default directory, sqlite+aiosqlite:///file, \
+postgresql+asyncpg://user:password@host/name, or none"""
+
+
+class ContextSettings(Section):
+    """How much of a conversation the model is given."""
+
+    tokens: Annotated[int, Field(ge=256)] = 32_768
+    """tokens that the model can read and write together, at four characters each"""
+    reply_tokens: Annotated[int, Field(ge=1)] = 4_096
+    """tokens of it that are left for the reply, where the message asks for no other number"""
+
+
 class QueueSettings(Section):
     """Messages that wait for a worker."""
 
@@ -195,6 +212,8 @@ class Settings(BaseSettings):
     max_attempts: Count = 20
     """workers that a reply may lose before it is given up"""
     broker: BrokerSettings = BrokerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    context: ContextSettings = ContextSettings()
     queue: QueueSettings = QueueSettings()
     lease: LeaseSettings = LeaseSettings()
     reply: ReplySettings = ReplySettings()
@@ -356,5 +375,7 @@ def _sentence(error: ValidationError, found: Mapping[tuple[str, ...], str], own:
     if entry.path not in found and not os.environ.get(entry.variable):
         where = f"{DOTENV}: {where}"
     expected = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    shown = "" if entry.path[-1] == "api_key" else f" (it is {str(first['input'])[:80]!r})"
+    shown = (
+        "" if entry.path in (("openai", "api_key"), ("database", "url")) else f" (it is {str(first['input'])[:80]!r})"
+    )
     return f"{where}: {expected}{shown}"

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """The settings of whoever runs the tests are not the tests' business. And uvloop's first loop opens a pipe that
-    stays for the life of the process: better now than in a test."""
+    """The settings of whoever runs the tests are not the tests' business, nor is what they have stored. And uvloop's
+    first loop opens a pipe that stays for the life of the process: better now than in a test."""
     uvloop.new_event_loop().close()
     for name in [name for name in os.environ if name.upper().startswith("LLM_CHAT_")]:
         del os.environ[name]
+    os.environ["LLM_CHAT_DATABASE_URL"] = "none"  # else it is a file of whoever runs the tests
 
 
 def require(condition: object, reason: str) -> None:

@@ -15,7 +15,7 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.__main__"},
     {"gateway.server"},
     {"gateway.app"},
-    {"gateway.websocket", "gateway.health", "gateway.pages", "gateway.rest", "gateway.vercel"},
+    {"gateway.websocket", "gateway.health", "gateway.pages", "gateway.rest", "gateway.vercel", "gateway.describe"},
     {"gateway.openai.routes"},
     {"gateway.openai.chat", "gateway.openai.responses", "gateway.openai.socket"},
     {"gateway.streams"},

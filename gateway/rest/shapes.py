@@ -41,14 +41,6 @@ class NewMessage(msgspec.Struct):
 # --- what the service answers -----------------------------------------------------------------------------------------
 
 
-class Failure(msgspec.Struct, tag_field="type", tag="error"):
-    """A refusal; `retryable`: the same request may succeed later."""
-
-    code: str
-    message: str
-    retryable: bool
-
-
 class SessionHead(msgspec.Struct):
     """A session, without its messages."""
 

@@ -5,8 +5,11 @@ from starlette.routing import Route
 from gateway.hub import Hub
 from gateway.resource import Resource
 from gateway.vercel.chat import Chat
+from gateway.vercel.description import PATHS
 from shared.broker import GatewayBroker
 from shared.settings import GatewaySettings
+
+__all__ = ["PATHS", "routes"]
 
 
 def routes(hub: Hub, broker: GatewayBroker, settings: GatewaySettings) -> list[Route]:
@@ -14,6 +17,6 @@ def routes(hub: Hub, broker: GatewayBroker, settings: GatewaySettings) -> list[R
     chat = Chat(hub, broker, settings)
     return [
         Route("/api/chat", Resource(POST=chat.ask)),
-        Route("/api/chat/{id:path}/stream", Resource(GET=chat.resume)),
-        Route("/api/chat/{id:path}/stop", Resource(POST=chat.stop)),
+        Route("/api/chat/{id:any}/stream", Resource(GET=chat.resume)),
+        Route("/api/chat/{id:any}/stop", Resource(POST=chat.stop)),
     ]

@@ -22,7 +22,7 @@ from gateway.rest.stopping import stop
 from gateway.streams import EventStream
 from gateway.vercel.parts import HEADERS, UiMessage
 from shared.broker import GatewayBroker
-from shared.errors import InvalidMessage, SessionNotFound
+from shared.errors import InvalidMessage, SessionNotFound, UnknownId
 from shared.messages import Turn
 from shared.settings import GatewaySettings
 
@@ -109,7 +109,7 @@ class Chat:
                 if not reading.dialect.open:
                     return nothing()
                 return await stop(self._hub, reading, reading.dialect.open[0])
-        except SessionNotFound:
+        except (SessionNotFound, UnknownId):  # it has never been, or is lost
             return nothing()
 
     def _session(self, request: Request) -> str:

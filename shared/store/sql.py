@@ -171,7 +171,8 @@ class SqlStore:
 
     def _add(self, work: Work) -> None:
         if self._closed:
-            raise StoreUnavailable
+            asyncio.get_running_loop().call_soon(work.fail, StoreUnavailable())
+            return
         self._works.append(work)
         if self._working is None or self._working.done():
             self._working = asyncio.get_running_loop().create_task(self._work(), name="store")

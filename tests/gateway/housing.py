@@ -20,11 +20,13 @@ from gateway.hub import Hub
 from gateway.patience import Patience
 from gateway.server import Server, configure
 from gateway.sockets import listen, port_of
+from gateway.submitting import Keeping
 from shared.brokers.memory import MemoryBroker
 from shared.brokers.sides import GatewaySide
 from shared.brokers.state import Limits
 from shared.clock import SystemClock
 from shared.settings import GatewaySettings, Settings
+from shared.window import Window
 from tests.gateway.serving import until
 from tests.gateway.writing import Run, Worker
 from tests.memory_store import MemoryStore
@@ -115,7 +117,8 @@ async def house(
         gates = []
         for number in range(gateways):
             broker = memory.gateway(f"gateway-{number}")
-            hub = Hub(broker, SystemClock(), patience or Patience())
+            keeping = None if store is None else Keeping(store, broker, SystemClock(), Window(8192, 1024))
+            hub = Hub(broker, SystemClock(), patience or Patience(), keeping)
             app = (build or app_with(store))(whole, broker, hub)
             gates.append(await stack.enter_async_context(_gate(hub, serve(configure(app, whole.gateway), hub))))
         yield House(memory, gates)

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from shared.errors import EngineError, SessionNotFound
-from shared.messages import Done, Failed, FinishReason, Params, Receipt, Timing, Usage, text_sha256
+from shared.messages import Done, Failed, FinishReason, Params, Receipt, Timing, Usage, decode_request, text_sha256
 from shared.store import Answer, Question, StoredSession
 from tests.gateway.housing import OWNER, House, house
 from tests.gateway.rest.sse import EventReader
@@ -147,6 +147,39 @@ async def test_a_session_that_is_made_is_stored() -> None:
         assert kept.created_ms > 1_700_000_000_000
         bare = await here.client.post("/api/sessions")
         assert bare.status_code == 201
+
+
+async def test_a_conversation_over_http_lasts_and_is_the_context_of_its_next_message() -> None:
+    store = MemoryStore()
+    async with house(store=store) as here:
+        session = await begun(here)
+        for number in range(2):
+            message = {"id": f"m{number}", "content": f"question {number}"}
+            await here.client.post(f"/api/sessions/{session}/messages", json=message)
+            run = await here.run()
+            run.done(f"answer {number}")
+            await until(lambda: here.memory.state.stats().running == 0)
+        turns = [turn.content for turn in decode_request(run.lease.request).turns]
+        assert turns == ["question 0", "answer 0", "question 1"]
+
+        conversation = (await get(here, f"/{session}")).json()
+
+        told = [(one["content"], one["reply"]["text"]) for one in conversation["messages"]]
+        assert told == [("question 0", "answer 0"), ("question 1", "answer 1")]
+        assert [one["id"] for one in (await get(here, "")).json()["sessions"]] == [session]
+
+
+async def test_a_session_that_only_the_store_knows_is_followed_and_goes_on() -> None:
+    store = MemoryStore()
+    await fill(store)
+    async with house(store=store) as here, here.client.stream("GET", "/api/sessions/s_1/events") as response:
+        reader = EventReader(response)
+        (first,) = await reader.take(1)
+        assert first.frame["recovered"] is False, "take the transcript from the history"
+        answer = await here.client.post("/api/sessions/s_1/messages", json={"id": "m9", "content": "And?"})
+        assert answer.status_code == 202
+        (await here.run()).done("so")
+        assert [event.frame.get("text") for event in await reader.until("done")] == [None, "so", None]
 
 
 # --- deletion --

@@ -232,13 +232,13 @@ async def test_closing_a_stream_cancels_nothing() -> None:
 
 async def test_a_reply_begun_on_a_websocket_is_stopped_by_rest_at_another_gateway() -> None:
     async with house(gateways=2) as here, connect(f"ws://127.0.0.1:{here.gate.port}/ws", subprotocols=[V1]) as socket:  # type: ignore[list-item]
-        await socket.send(json.dumps({"type": "message", "id": "m/1 ü", "content": "Hello"}))
+        await socket.send(json.dumps({"type": "message", "id": "m/1\nü", "content": "Hello"}))
         session = json.loads(await socket.recv())["session_id"]
         run = await here.run()
         run.say("one")
-        address = f"/api/sessions/{session}/messages/m%2F1%20%C3%BC/cancel"
+        address = f"/api/sessions/{session}/messages/m%2F1%0A%C3%BC/cancel"
         stopping = asyncio.create_task(here.gates[1].client.post(address))
-        await until(lambda: bool(here.memory.state._sessions[session].ids["m/1 ü"].cancel_at))
+        await until(lambda: bool(here.memory.state._sessions[session].ids["m/1\nü"].cancel_at))
         run.done(reason="cancelled", receipt=Receipt(1, 1, 5))
         answer = await stopping
         said = [json.loads(await socket.recv()) for _ in range(4)]

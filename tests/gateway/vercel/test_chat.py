@@ -241,7 +241,8 @@ async def test_other_refusals() -> None:
         assert (await here.client.post("/api/chat", json=body(message("user", "x" * 65_537)))).status_code == 413
         assert (await here.client.get("/api/chat")).status_code == 405
         assert (await here.client.post("/api/chat", content=b"{}")).status_code == 415
-        assert (await here.client.post("/api/chat/a%2Fb/stop")).status_code == 204
+        for odd in ("a%2Fb", "%0A", "%00", "..%2F"):
+            assert (await here.client.post(f"/api/chat/{odd}/stop")).status_code == 204
 
 
 # --- the SDK itself --
