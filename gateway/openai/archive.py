@@ -92,6 +92,14 @@ class Archive:
         reply = (Turn("assistant", outcome.text),) if outcome.text else ()
         return (*await self._before(found), *found.head.input, *reply)
 
+    async def is_last(self, found: Found) -> bool:
+        """Whether its session ends with it."""
+        if found.recalled is not None:
+            return found.recalled.last
+        assert self._store is not None
+        turns = await self._store.turns(found.id.session)
+        return bool(turns) and turns[-1].question.id == found.id.message
+
     async def alone(self, found: Found) -> bool:
         """Whether its session holds nothing else."""
         recalled = found.recalled

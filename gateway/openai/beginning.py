@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from gateway.connection import Connection
 from gateway.dialect import Ask
 from gateway.hub import Hub
-from gateway.openai.archive import Archive, Found, meta_of, previous_not_found
+from gateway.openai.archive import Archive, meta_of, previous_not_found
 from gateway.openai.form import ReplyDialect, ReplyForm
 from gateway.openai.models import Models
 from gateway.openai.problem import Refused
@@ -52,13 +52,14 @@ class Beginning:
             if refused.problem.status != 404:
                 raise
             raise previous_not_found(asked.previous) from None
-        return self.planned(asked, said, found)
+        if not (asked.store and await self._archive.is_last(found)):
+            return self.planned(asked, said)
+        newest = None if found.recalled is None else found.recalled.newest
+        return self.planned(asked, said, goes_on=True)._replace(session=found.id.session, after=newest)
 
-    def planned(self, asked: ResponseRequest, said: tuple[Turn, ...], previous: Found | None = None) -> Plan:
-        """Behind what was said already."""
+    def planned(self, asked: ResponseRequest, said: tuple[Turn, ...], *, goes_on: bool = False) -> Plan:
+        """Behind what was said already. `goes_on`: in the same session, which knows that itself."""
         shown, model = self._models.resolve(asked.model)
-        recalled = None if previous is None or not asked.store else previous.recalled
-        goes_on = previous is not None and recalled is not None and recalled.last
         head = Head(
             self._clock.wall_ms() // 1000,
             shown,
@@ -72,10 +73,7 @@ class Beginning:
             () if goes_on or not self._keeps else said,
         )
         instructions = (Turn("system", asked.instructions),) if asked.instructions else ()
-        plan = Plan(head, (*instructions, *said, *asked.input), model)
-        if previous is None or recalled is None or not goes_on:
-            return plan
-        return plan._replace(session=previous.id.session, after=recalled.newest)
+        return Plan(head, (*instructions, *said, *asked.input), model)
 
     def place(
         self, plan: Plan, make: Callable[[ResponseId], F], dialect: ReplyDialect, connection: Connection
@@ -83,7 +81,7 @@ class Beginning:
         """Ask, over a connection with this dialect, for a reply in the form that is to be made."""
         ask = self._ask(dialect.id, plan)
         if plan.session is None:
-            self._hub.begin(connection, None, None)
+            self._hub.begin(connection, None, None, stored=plan.head.store)
             self._hub.ask(connection, ask)
         else:
             # behind the hub's own work with the answer

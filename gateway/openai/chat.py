@@ -61,7 +61,7 @@ class Exchange:
     def begin(self, model: str | None) -> None:
         """Begin a session and ask."""
         asked, connection = self._asked, self._reader.connection
-        self._hub.begin(connection, None, None)
+        self._hub.begin(connection, None, None, stored=asked.background)
         self._session = connection.session.id if connection.session is not None else ""
         content, context = split(asked.turns)
         self._hub.ask(connection, Ask(self._id, content, model, asked.params, context, stored=asked.background))

@@ -38,7 +38,7 @@ class ReplyDialect:
 
     def __init__(self, id: str, form: ReplyForm | None = None) -> None:
         self.id = id
-        self.on_joined: Callable[[], object] = lambda: None
+        self.on_joined: Callable[[], object] | None = None
         self._form = form
 
     @staticmethod
@@ -62,10 +62,10 @@ class ReplyDialect:
 
     def joined(self, session: str, *, resumed: bool, recovered: bool, open: Sequence[str]) -> list[bytes]:
         """See Dialect."""
-        if not recovered:
-            return self._fail(lost())
-        self.on_joined()
-        return []
+        if self.on_joined is not None:
+            self.on_joined()  # what was before is not of its reply
+            return []
+        return [] if recovered else self._fail(lost())
 
     def lost(self, session: str, *, pending: bool, open: Sequence[str]) -> list[bytes]:
         """See Dialect."""

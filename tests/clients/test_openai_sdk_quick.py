@@ -8,7 +8,8 @@ import pytest
 
 from shared.messages import decode_request
 from tests.clients.environments import python_with
-from tests.gateway.openai.lodging import House, house
+from tests.gateway.housing import House, house
+from tests.gateway.openai.speaking import url_of
 
 pytestmark = pytest.mark.timeout(200)  # for its installation
 
@@ -29,7 +30,7 @@ async def test_chat_responses_and_websocket_mode() -> None:
     async with house(gateways=2) as home:
         working = asyncio.create_task(work(home))
         try:
-            urls = [f"{gate.url}/v1" for gate in home.gates]
+            urls = [f"{url_of(home, number)}/v1" for number in (0, 1)]
             names = ("chat", "chat_stream", "responses_helper", "socket")
             command = (str(python), str(script), *urls, *names)
             process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

@@ -8,10 +8,15 @@ from typing import Any
 
 import httpx2
 
-from tests.gateway.openai.lodging import House
+from tests.gateway.housing import House
 from tests.gateway.serving import until
 
 Json = dict[str, Any]
+
+
+def url_of(home: House, gate: int = 0) -> str:
+    """For clients of one's own."""
+    return f"http://127.0.0.1:{home.gates[gate].port}"
 
 
 def chat(content: str = "Hello", **fields: Any) -> Json:

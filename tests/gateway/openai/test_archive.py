@@ -7,8 +7,9 @@ from gateway.openai.response import Head
 from gateway.openai.response_id import ResponseId
 from shared.messages import Done, Failed, Timing, Turn, Usage, decode_request, text_sha256
 from shared.store import Answer, Question, StoredSession
-from tests.gateway.openai.lodging import House, house
+from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import Json, asking, error, events, text_of
+from tests.gateway.serving import until
 from tests.memory_store import MemoryStore
 
 PATH = "/v1/responses"
@@ -46,14 +47,14 @@ async def get(home: House, id: str, **params: Any) -> Any:
     return await home.client.get(f"{PATH}/{id}", params=params)
 
 
-async def continued(home: House, id: str) -> list[tuple[str, str]]:
+async def continued(home: House, id: str, *, forks: bool) -> list[tuple[str, str]]:
     """What the engine is told where somebody goes on from there."""
     async with asking(home, PATH, {"model": "echo", "input": "Now", "previous_response_id": id}) as answer:
         run = await home.run()
         turns: list[tuple[str, str]] = [(turn.role, turn.content) for turn in decode_request(run.lease.request).turns]
         run.done("x")
     body: Json = (await answer).json()
-    assert ResponseId.parse(body["id"]).session != ResponseId.parse(id).session
+    assert (ResponseId.parse(body["id"]).session != ResponseId.parse(id).session) == forks
     return turns
 
 
@@ -105,8 +106,8 @@ async def test_a_conversation_goes_on_from_any_of_its_responses() -> None:
     third = await past.answered(head("Well", previous=second), "!", "r_3")
     said = [("user", "Once"), ("assistant", "upon"), ("user", "Hello"), ("assistant", "Hi")]
     async with house(store=past.store) as home:
-        assert await continued(home, first) == [*said, ("user", "Now")]
-        assert await continued(home, third) == [
+        assert await continued(home, first, forks=True) == [*said, ("user", "Now")]
+        assert await continued(home, third, forks=False) == [
             *said,
             ("user", "Bye"),
             ("assistant", "Ciao"),
@@ -125,7 +126,7 @@ async def test_a_deleted_one_is_gone_but_not_from_what_followed() -> None:
         assert (await home.client.delete(f"{PATH}/{first}")).json()["deleted"]
         assert (await get(home, first)).status_code == 404
         assert (await get(home, second)).status_code == 200
-        assert (await continued(home, second))[:2] == [("user", "Hello"), ("assistant", "Hi")]
+        assert (await continued(home, second, forks=False))[:2] == [("user", "Hello"), ("assistant", "Hi")]
 
 
 async def test_alone_it_takes_its_session_with_it() -> None:
@@ -156,3 +157,45 @@ async def test_a_store_that_is_away_is_said() -> None:
         response = await get(home, str(ResponseId("s_1", "r_1")))
         assert (response.status_code, error(response)["code"]) == (503, "store_unavailable")
         assert response.headers["x-should-retry"] == "true"
+
+
+async def test_what_is_stored_now_is_found_then() -> None:
+    store = MemoryStore()
+    async with house(store=store) as home:
+        bodies: list[Json] = []
+        for content in ("Hello", "Bye"):
+            previous = {"previous_response_id": bodies[-1]["id"]} if bodies else {}
+            async with asking(home, PATH, {"model": "echo", "input": content, **previous}) as answer:
+                run = await home.run()
+                run.done(content.upper())
+            bodies.append((await answer).json())
+            id = ResponseId.parse(bodies[-1]["id"])
+            end = Done("stop", Usage(1, 2, False), Timing(1, 2, 3), text_sha256(content.upper()))
+            await store.answer(Answer(*id, run.lease.generation, 1, 9, run.lease.nonce, content.upper(), end))
+        home.memory.state.forget(id.session)
+        await until(lambda: not home.gate.hub._sessions)
+        for body in bodies:
+            assert (await get(home, body["id"])).json() == body
+        assert await continued(home, bodies[-1]["id"], forks=False) == [
+            ("user", "Hello"),
+            ("assistant", "HELLO"),
+            ("user", "Bye"),
+            ("assistant", "BYE"),
+            ("user", "Now"),
+        ]
+
+
+async def test_what_is_not_to_be_stored_is_in_no_history() -> None:
+    store = MemoryStore()
+    async with house(store=store) as home:
+        messages = [{"role": "user", "content": "Hello"}]
+        for path, body in (
+            (PATH, {"input": "Hello", "store": False}),
+            ("/v1/chat/completions", {"messages": messages}),
+        ):
+            async with asking(home, path, body):
+                (await home.run()).done("x")
+        assert (await store.sessions("", 10)).sessions == []
+        async with asking(home, "/v1/chat/completions", {"messages": messages, "background": True}):
+            (await home.run()).done("x")
+        assert len((await store.sessions("", 10)).sessions) == 1

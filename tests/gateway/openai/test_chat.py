@@ -8,8 +8,8 @@ from gateway.openai import replying
 from shared.brokers.state import Limits
 from shared.errors import EngineUnavailable, WorkerLost
 from shared.messages import Turn, decode_request
-from tests.gateway.openai.lodging import house
-from tests.gateway.openai.speaking import asking, chat, error, events, nothing_left
+from tests.gateway.housing import house
+from tests.gateway.openai.speaking import asking, chat, error, events, nothing_left, url_of
 from tests.gateway.serving import until
 
 PATH = "/v1/chat/completions"
@@ -88,7 +88,7 @@ async def test_a_stream_comes_piece_by_piece() -> None:
 
 async def test_a_stream_whose_client_goes_is_stopped_and_forgotten() -> None:
     async with house() as home:
-        client = httpx2.AsyncClient(base_url=home.gate.url)
+        client = httpx2.AsyncClient(base_url=url_of(home))
         sending = asyncio.create_task(
             client.send(client.build_request("POST", PATH, json=chat(stream=True)), stream=True)
         )
@@ -103,7 +103,7 @@ async def test_a_stream_whose_client_goes_is_stopped_and_forgotten() -> None:
 
 async def test_a_whole_reply_whose_client_goes_is_stopped_and_forgotten() -> None:
     async with house() as home:
-        client = httpx2.AsyncClient(base_url=home.gate.url)
+        client = httpx2.AsyncClient(base_url=url_of(home))
         sending = asyncio.create_task(client.post(PATH, json=chat()))
         run = await home.run()
         run.say("one")
@@ -116,7 +116,7 @@ async def test_a_whole_reply_whose_client_goes_is_stopped_and_forgotten() -> Non
 @pytest.mark.parametrize("stream", [False, True])
 async def test_in_the_background_it_goes_on_without_its_client(stream: bool) -> None:
     async with house() as home:
-        client = httpx2.AsyncClient(base_url=home.gate.url)
+        client = httpx2.AsyncClient(base_url=url_of(home))
         body = chat(stream=stream, background=True)
         sending = asyncio.create_task(client.send(client.build_request("POST", PATH, json=body), stream=True))
         run = await home.run()

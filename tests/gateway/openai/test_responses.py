@@ -8,8 +8,8 @@ from gateway.openai.response_id import ResponseId
 from shared.brokers.state import Limits
 from shared.errors import EngineError
 from shared.messages import decode_request
-from tests.gateway.openai.lodging import House, house
-from tests.gateway.openai.speaking import Json, asking, error, events, nothing_left, text_of
+from tests.gateway.housing import House, house
+from tests.gateway.openai.speaking import Json, asking, error, events, nothing_left, text_of, url_of
 from tests.gateway.serving import until
 from tests.gateway.writing import Run
 
@@ -180,7 +180,7 @@ async def test_cancel_of_what_waits_needs_no_worker() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_goes_stops_its_response(stream: bool) -> None:
     async with house() as home:
-        client = httpx2.AsyncClient(base_url=home.gate.url)
+        client = httpx2.AsyncClient(base_url=url_of(home))
         sending = asyncio.create_task(
             client.send(client.build_request("POST", PATH, json=ask(stream=stream)), stream=True)
         )
@@ -199,7 +199,7 @@ async def test_a_client_that_goes_stops_its_response(stream: bool) -> None:
 @pytest.mark.parametrize("stopping", [False, True])
 async def test_in_the_background_or_when_the_gateway_goes_it_runs_on(stopping: bool) -> None:
     async with house() as home:
-        client = httpx2.AsyncClient(base_url=home.gate.url)
+        client = httpx2.AsyncClient(base_url=url_of(home))
         body = ask(stream=True, background=not stopping)
         sending = asyncio.create_task(client.send(client.build_request("POST", PATH, json=body), stream=True))
         run = await home.run()

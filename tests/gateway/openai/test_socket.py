@@ -12,7 +12,7 @@ from gateway.caller import Caller
 from gateway.openai import lane, socket
 from shared.brokers.state import Limits
 from shared.messages import decode_request
-from tests.gateway.openai.lodging import House, house
+from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import Json, events, nothing_left, text_of
 from tests.gateway.serving import until
 from tests.gateway.writing import Run
