@@ -47,7 +47,7 @@ def build_app(
         *rest.routes(hub, broker, store, clock, settings.gateway),
         *vercel.routes(hub, broker, settings.gateway),
         *openai.routes(settings, hub, broker, clock, store),
-        *describe.routes(rest.PATHS, vercel.PATHS, largest_message=settings.gateway.max_message_bytes),
+        *describe.routes(rest.PATHS, vercel.PATHS, openai.PATHS, largest_message=settings.gateway.max_message_bytes),
         WebSocketRoute("/{path:path}", pages.no_such_socket),
     ]
 

@@ -1,5 +1,6 @@
 """OpenAI's interface: chat completions, models and responses, for clients that speak it already."""
 
+from gateway.openai.description import PATHS
 from gateway.openai.routes import routes
 
-__all__ = ["routes"]
+__all__ = ["PATHS", "routes"]

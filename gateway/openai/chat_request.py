@@ -18,22 +18,22 @@ NAMES: dict[str, Literal["system", "user", "assistant"]] = {
 }
 
 
-class _Message(msgspec.Struct):
+class ChatMessage(msgspec.Struct):
     role: Role
     content: Content = None
     tool_calls: list[Any] | None = None
     function_call: Any = None
 
 
-class _StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Body(msgspec.Struct):
-    messages: list[_Message]
+class ChatCompletionBody(msgspec.Struct):
+    messages: list[ChatMessage]
     model: str | None = None
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
     max_tokens: Tokens | None = None
@@ -52,7 +52,7 @@ class _Body(msgspec.Struct):
     metadata: dict[str, Any] | None = None
 
 
-_decoder = msgspec.json.Decoder(_Body)
+_decoder = msgspec.json.Decoder(ChatCompletionBody)
 
 
 class ChatRequest(NamedTuple):
@@ -82,7 +82,7 @@ def read_chat(data: bytes) -> ChatRequest:
     return ChatRequest(_turns(body.messages), body.model, params, stream, usage, _background(body))
 
 
-def _check(body: _Body) -> None:
+def _check(body: ChatCompletionBody) -> None:
     if body.n is not None and body.n != 1:
         raise unsupported("More than one choice is" if body.n > 1 else "A number of choices below one is", "n")
     for name in ("tools", "functions"):
@@ -98,14 +98,14 @@ def _check(body: _Body) -> None:
         raise unsupported("Web search is", "web_search_options")
 
 
-def _background(body: _Body) -> bool:
+def _background(body: ChatCompletionBody) -> bool:
     """As a field, or in the metadata, which more clients let their users set."""
     if body.background is not None:
         return body.background
     return (body.metadata or {}).get("background") in (True, "true")
 
 
-def _turns(messages: list[_Message]) -> tuple[Turn, ...]:
+def _turns(messages: list[ChatMessage]) -> tuple[Turn, ...]:
     if not messages:
         raise invalid("There must be at least one message.", "messages")
     found = [turn for number, message in enumerate(messages) if (turn := _turn(message, f"messages[{number}]"))]
@@ -114,7 +114,7 @@ def _turns(messages: list[_Message]) -> tuple[Turn, ...]:
     return tuple(found)
 
 
-def _turn(message: _Message, param: str) -> Turn | None:
+def _turn(message: ChatMessage, param: str) -> Turn | None:
     """None for an empty one, which says nothing to a model; a user's must not be empty."""
     if message.role in ("tool", "function"):
         raise unsupported("Messages of tools are", f"{param}.role")

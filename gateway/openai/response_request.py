@@ -13,19 +13,19 @@ from shared.messages import Params, Turn
 MOST_METADATA = 16
 
 
-class _Item(msgspec.Struct):
+class InputItem(msgspec.Struct):
     type: str = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
     content: Content = None
     id: str | None = None
 
 
-class _Text(msgspec.Struct):
+class TextOptions(msgspec.Struct):
     format: dict[str, Any] | None = None
 
 
-class _Body(msgspec.Struct):
-    input: str | list[_Item] | None = None
+class ResponseBody(msgspec.Struct):
+    input: str | list[InputItem] | None = None
     model: str | None = None
     instructions: str | None = None
     previous_response_id: str | None = None
@@ -37,7 +37,7 @@ class _Body(msgspec.Struct):
     max_output_tokens: Tokens | None = None
     metadata: Metadata | None = None
     tools: list[Any] | None = None
-    text: _Text | None = None
+    text: TextOptions | None = None
     top_logprobs: int | None = None
     include: list[str] | None = None
     conversation: Any = None
@@ -47,7 +47,7 @@ class _Body(msgspec.Struct):
     stream_id: str | None = None
 
 
-_decoder = msgspec.json.Decoder(_Body)
+_decoder = msgspec.json.Decoder(ResponseBody)
 
 
 class ResponseRequest(NamedTuple):
@@ -89,7 +89,7 @@ def read_response(data: bytes) -> ResponseRequest:
     )
 
 
-def _check(body: _Body) -> None:
+def _check(body: ResponseBody) -> None:
     for name, what in (
         ("tools", "Tools are"),
         ("conversation", "Conversations are"),
@@ -106,7 +106,7 @@ def _check(body: _Body) -> None:
         raise invalid(f"There may be at most {MOST_METADATA} entries.", "metadata")
 
 
-def _input(given: str | list[_Item] | None) -> tuple[Turn, ...]:
+def _input(given: str | list[InputItem] | None) -> tuple[Turn, ...]:
     if not given:
         raise invalid("There must be an input, and it must not be empty.", "input", "missing_required_parameter")
     if isinstance(given, str):
@@ -117,7 +117,7 @@ def _input(given: str | list[_Item] | None) -> tuple[Turn, ...]:
     return tuple(found)
 
 
-def _turn(item: _Item, param: str) -> Turn | None:
+def _turn(item: InputItem, param: str) -> Turn | None:
     """None for what says nothing to a model here."""
     if item.type == "reasoning":  # clients send back what a response held, that of other services included
         return None

@@ -86,7 +86,7 @@ async def test_the_tour(monkeypatch: pytest.MonkeyPatch) -> None:
         await chat(tour, monkeypatch)
         await stop_and_go_away(tour, store)
 
-    assert tour.seen == tour.documented()
+    assert tour.seen == {one for one in tour.documented() if not one[1].startswith("/v1/")}  # which have their own
 
 
 async def watch(tour: Tour) -> None:

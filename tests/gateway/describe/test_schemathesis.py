@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway import rest, vercel
+from gateway import openai, rest, vercel
 from gateway.describe import health
 from tests.gateway.housing import house
 from tests.gateway.rest.test_history import fill
@@ -36,7 +36,7 @@ CHECKS: list[Any] = [
 ]
 OPERATIONS = [
     (method, path)
-    for paths in (health.PATHS, rest.PATHS, vercel.PATHS)
+    for paths in (health.PATHS, rest.PATHS, vercel.PATHS, openai.PATHS)
     for path, some in paths.items()
     for method in some
 ]
@@ -99,19 +99,24 @@ def examine(place: Place, method: str, path: str, mode: GenerationMode, examples
 
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 HAVE_NO_WRONG_REQUEST = {"/livez", "/readyz", "/api/chat/{id}/stream", "/api/chat/{id}/stop"}
+HAVE_NO_WRONG_REQUEST |= {"/v1/models", "/v1/models/{id}"}
+HAVE_NO_WRONG_REQUEST |= {"/v1/responses/{id}/cancel", "/v1/responses/{id}/input_items"}
 
 
-def skips(path: str, mode: GenerationMode) -> bool:
-    return mode is GenerationMode.NEGATIVE and path in HAVE_NO_WRONG_REQUEST
+def skips(method: str, path: str, mode: GenerationMode) -> bool:
+    wrong = path not in HAVE_NO_WRONG_REQUEST and (method, path) != ("DELETE", "/v1/responses/{id}")
+    return mode is GenerationMode.NEGATIVE and not wrong
 
 
 TELLING = {
     ("POST", "/api/chat"),
     ("POST", "/api/sessions/{id}/messages"),
     ("GET", "/api/sessions"),
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/responses"),
     ("PATCH", "/api/sessions/{id}"),
 }
-PLANS = [(*operation, mode) for operation in OPERATIONS for mode in MODES if not skips(operation[1], mode)]
+PLANS = [(*operation, mode) for operation in OPERATIONS for mode in MODES if not skips(*operation, mode)]
 
 
 @pytest.mark.parametrize(("method", "path", "mode"), [plan for plan in PLANS if plan[:2] in TELLING])
