@@ -43,7 +43,7 @@ def routes(settings: Settings, hub: Hub, broker: GatewayBroker, clock: Clock, st
         WebSocketRoute("/v1/responses", socket),
         route("/chat/completions", POST=chat.create),
         route("/models", GET=all_models),
-        route("/models/{id:path}", GET=one_model),
+        route("/models/{id:any}", GET=one_model),
         route("/responses", POST=responses.create),
         route("/responses/{id}", GET=responses.retrieve, DELETE=responses.delete),
         route("/responses/{id}/cancel", POST=responses.cancel),
@@ -54,4 +54,4 @@ def routes(settings: Settings, hub: Hub, broker: GatewayBroker, clock: Clock, st
 
 def _elsewhere(hub: Hub) -> Sequence[BaseRoute]:
     methods = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), nothing_here)
-    return [Route(path, Endpoint(hub, **methods)) for path in ("/v1", "/v1/{path:path}")]
+    return [Route(path, Endpoint(hub, **methods)) for path in ("/v1", "/v1/{path:any}")]

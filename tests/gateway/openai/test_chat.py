@@ -253,7 +253,7 @@ async def test_wrong_methods_and_addresses() -> None:
         response = await home.client.get(PATH)
         assert (response.status_code, error(response)["code"]) == (405, "method_not_allowed")
         assert response.headers["allow"] == "POST"
-        for path in ("/v1", "/v1/embeddings", "/v1/chat"):
+        for path in ("/v1", "/v1/embeddings", "/v1/chat", "/v1/a%0Ab/c"):
             for method in ("GET", "POST", "DELETE"):
                 response = await home.client.request(method, path)
                 assert (response.status_code, error(response)["code"]) == (404, "not_found")
