@@ -128,6 +128,20 @@ async def test_a_stream_ends_with_the_gateway_and_says_so() -> None:
         await stopping
 
 
+async def test_a_message_that_waits_when_the_gateway_stops_is_not_accepted() -> None:
+    async with house(servers=True) as here:
+        session = await begin(here.gate)
+        await ask(here.gate, session, "m0")
+        waiting = asyncio.create_task(ask(here.gate, session, "m1"))
+        await until(lambda: here.gate.hub._sessions[session].line.holds("m1") if here.gate.hub._sessions else False)
+
+        await here.gate.stop()
+
+        answer = await waiting
+        assert (answer.status_code, answer.json()["code"], answer.json()["retryable"]) == (503, "stopping", True)
+        assert list(here.memory.state._sessions[session].ids) == ["m0"]
+
+
 async def test_a_gateway_about_to_stop_begins_nothing() -> None:
     async with house() as here:
         here.gate.hub.stopping = True

@@ -155,6 +155,29 @@ async def test_what_cannot_be_taken_back_ends_the_stream_in_an_error(
         assert word in error["errorText"]
 
 
+async def test_what_was_begun_anew_is_resumed_without_what_is_void() -> None:
+    async with house() as here:
+        for id in ("u0", "u1"):
+            async with asking(here, body(message("user", "Hello", id))) as (_, reader):
+                run = await here.run()
+                run.say("void")
+                await reader.take(4)
+                if id == "u0":
+                    run.done()
+                    await reader.rest()
+        here.worker.die()
+        run = here.worker.take_one()
+        run.say("anew", exact=False)
+        async with here.client.stream("GET", "/api/chat/chat-1/stream") as response:
+            reader = EventReader(response)
+            seen = await reader.take(4)
+            run.done(" and on")
+            seen += (await reader.rest())[:1]
+
+    assert [event.frame.get("delta") for event in seen] == [None, None, None, "anew", " and on"]
+    assert seen[0].frame["messageId"] == "reply-u1"
+
+
 async def test_a_restart_before_the_first_text_and_an_exact_one_are_not_seen() -> None:
     async with house() as here, asking(here, body()) as (_, reader):
         run = await here.run()
