@@ -4,14 +4,78 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect, bindparam, delete, exists, literal_column, or_, select, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.sql import ClauseElement
 
-from shared.store import statements
+from shared.store import rows, statements
 from shared.store.drivers import WAIT, Key, check_version
+from shared.store.schema import sessions, tombstones, turns
 
 T = TypeVar("T")
+
+
+class Statements:
+    """Those on the path of every message, in the form of its driver: for many tuples."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.open = _compiled(_open(), dialect, [*rows.SESSION, "unless"])
+        self.ask = _compiled(_ask(), dialect, rows.QUESTION)
+        self.touch = _compiled(_touch(), dialect, ["now", "which", "before"])
+        self.answer = _compiled(_answer(), dialect, [*rows.ANSWER, "of", "which", "above", "same", "least"])
+        self.withdraw = _compiled(_withdraw(), dialect, ["of", "which"])
+
+
+def _compiled(statement: ClauseElement, dialect: Dialect, names: Sequence[str]) -> str:
+    """`names`: the order of its parameters, as whoever uses it expects it."""
+    compiled: Any = statement.compile(dialect=dialect)
+    assert compiled.positiontup == list(names), compiled.positiontup
+    return str(compiled)
+
+
+def _open() -> ClauseElement:
+    """Unless it has a tombstone."""
+    values = select(*(bindparam(name, type_=sessions.c[name].type) for name in rows.SESSION))
+    values = values.where(~exists().where(tombstones.c.id == bindparam("unless")))
+    made: ClauseElement = (
+        postgresql.insert(sessions)
+        .inline()
+        .from_select(rows.SESSION, values)
+        .on_conflict_do_nothing(index_elements=["id"])
+    )
+    return made
+
+
+def _ask() -> ClauseElement:
+    values = {name: bindparam(name, type_=turns.c[name].type) for name in rows.QUESTION}
+    made: ClauseElement = (
+        postgresql.insert(turns).inline().values(values).on_conflict_do_nothing(index_elements=["session", "id"])
+    )
+    return made
+
+
+def _touch() -> ClauseElement:
+    stale = sessions.c.updated_ms < bindparam("before")
+    return update(sessions).where(sessions.c.id == bindparam("which"), stale).values(updated_ms=bindparam("now"))
+
+
+def _answer() -> ClauseElement:
+    """Never over that of a newer attempt."""
+    same = (turns.c.generation == bindparam("same")) & (turns.c.attempt <= bindparam("least"))
+    return (
+        update(turns)
+        .where(turns.c.session == bindparam("of"), turns.c.id == bindparam("which"))
+        .where(or_(turns.c.generation < bindparam("above"), same))
+        .values({name: bindparam(name, type_=turns.c[name].type) for name in rows.ANSWER})
+    )
+
+
+def _withdraw() -> ClauseElement:
+    return delete(turns).where(
+        turns.c.session == bindparam("of"), turns.c.id == bindparam("which"), turns.c.status == literal_column("'open'")
+    )
 
 
 class PostgresqlDriver:
@@ -19,7 +83,7 @@ class PostgresqlDriver:
 
     def __init__(self, url: URL, *, checked: bool) -> None:
         self._engine = create_async_engine(url, connect_args={"timeout": WAIT, "command_timeout": WAIT}, pool_size=1)
-        self._sql = statements.Postgresql(self._engine.dialect)
+        self._sql = Statements(self._engine.dialect)
         self._checked = checked
         self._connection: AsyncConnection | None = None
 

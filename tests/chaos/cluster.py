@@ -106,6 +106,7 @@ class Cluster:
         self.broker_directory = directory / "broker"
         self.environment = {
             "LLM_CHAT_BROKER_URL": f"manager://{self.broker_directory}",
+            "LLM_CHAT_DATABASE_URL": f"sqlite+aiosqlite:///{directory.absolute()}/chat.db",
             "LLM_CHAT_LOG_FORMAT": "json",
             "CHAOS_DIRECTORY": str(records),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(INJECT), str(ROOT), os.environ.get("PYTHONPATH")])),

@@ -18,7 +18,7 @@ from tests.processes.service import Process, Service, running_service
 pytestmark = pytest.mark.timeout(60)
 CONVERSATIONS, TURNS = 1_000, 20  # of the slow test
 AT_ONCE = 100
-BETWEEN_KILLS = 1.0  # seconds
+BETWEEN_KILLS = 4.0  # seconds
 
 
 def database_in(directory: Path) -> str:
