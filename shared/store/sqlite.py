@@ -53,7 +53,8 @@ class Many:
 OPEN = Many(
     f"INSERT INTO sessions ({', '.join(rows.SESSION)}) SELECT * FROM (",
     len(rows.SESSION),
-    ") WHERE column1 NOT IN (SELECT id FROM tombstones) ON CONFLICT (id) DO NOTHING",
+    ") WHERE column1 NOT IN (SELECT id FROM tombstones)"
+    " ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE sessions.title = ''",
 )
 ASK = Many(
     f"INSERT INTO turns ({', '.join(rows.QUESTION)})", len(rows.QUESTION), " ON CONFLICT (session, id) DO NOTHING"

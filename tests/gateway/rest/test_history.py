@@ -166,7 +166,8 @@ async def test_a_conversation_over_http_lasts_and_is_the_context_of_its_next_mes
 
         told = [(one["content"], one["reply"]["text"]) for one in conversation["messages"]]
         assert told == [("question 0", "answer 0"), ("question 1", "answer 1")]
-        assert [one["id"] for one in (await get(here, "")).json()["sessions"]] == [session]
+        (listed,) = (await get(here, "")).json()["sessions"]
+        assert (listed["id"], listed["title"]) == (session, "question 0")
 
 
 async def test_a_session_that_only_the_store_knows_is_followed_and_goes_on() -> None:
