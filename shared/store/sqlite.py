@@ -114,7 +114,7 @@ class SqliteDriver:
         """See Driver."""
         with suppress(RuntimeError):
             await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown()  # it has nothing to do any more
 
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None
