@@ -1,7 +1,8 @@
 """What a dialect is: a client's frames in, actions out; what the service has to say in, frames out. No I/O."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from shared.errors import ChatError
 from shared.messages import Cursor, Item, Params
@@ -35,12 +36,13 @@ class Resume(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Get a reply to a message, in a session that is begun first if need be."""
+    """Get a reply to a message, in a session that is begun first if need be. `meta` is stored with it."""
 
     id: str
     content: str
     model: str | None = None
     params: Params = Params()
+    meta: Mapping[str, Any] = MappingProxyType({})
 
 
 class Stop(NamedTuple):

@@ -17,6 +17,7 @@ from gateway.answers import ignore, then
 from gateway.connection import Connection
 from gateway.conversation import Conversation
 from gateway.dialect import Ask
+from gateway.history import History
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
 from gateway.partings import Partings
@@ -65,6 +66,11 @@ class Hub:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    @property
+    def history(self) -> History | None:
+        """The store, with what the broker knows besides; None: nothing is stored."""
+        return None if self._keeping is None else self._keeping.history
 
     def now(self) -> float:
         """Clock seconds."""

@@ -106,7 +106,7 @@ class Submitting:
         if not conversation.opened:
             self._open(keeping, session, conversation, _title(ask.content), now)
         lacks = list(conversation.lacking)
-        question = Question(session.id, ask.id, ask.content, ask.model, ask.params, now)
+        question = Question(session.id, ask.id, ask.content, ask.model, ask.params, now, dict(ask.meta))
         then(
             keeping.store.ask(question, lacks),
             partial(self._stored, keeping, session, conversation, entry, lacks),

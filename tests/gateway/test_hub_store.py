@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gateway.caller import Caller
+from gateway.dialect import Ask
 from gateway.protocol import JsonDialect
 from shared.brokers.state import Limits
 from shared.errors import EngineError
@@ -103,6 +104,18 @@ async def test_a_session_that_is_not_to_last_is_not_stored(chats: Chats, store: 
 
     assert client.types() == ["session", "accepted"]
     assert store.calls == []
+
+
+async def test_what_an_interface_notes_with_a_message_is_stored(chats: Chats, store: MemoryStore) -> None:
+    client = chats.one.client()
+    client.send("start")
+    await chats.settle()
+    chats.one.hub.ask(client.connection, Ask("m1", "Hello", meta={"parent": "m0"}))
+    await chats.settle()
+
+    stored = await store.turn(client.session, "m1")
+    assert stored is not None
+    assert stored.question.meta == {"parent": "m0"}
 
 
 async def test_a_long_first_message_gives_a_short_title(chats: Chats, store: MemoryStore) -> None:
@@ -508,8 +521,8 @@ async def test_whoever_comes_next_stores_the_end_that_nobody_was_there_to_store(
     run.done(reason="cancelled")  # by the broker's count this attempt did not store it
     session = run.lease.session
 
-    assert chats.other.hub._keeping is not None
-    (stored,) = await chats.other.hub._keeping.history.turns(session)
+    assert chats.other.hub.history is not None
+    (stored,) = await chats.other.hub.history.turns(session)
 
     assert stored_end(stored.answer) == ("cancelled", "Hello")
 
@@ -524,7 +537,7 @@ async def test_the_streams_end_goes_before_that_of_a_worker_that_could_not_send_
     chats.worker.die()
     chats.memory.call("cancel", run.lease.session, "m1")
 
-    assert chats.other.hub._keeping is not None
-    (stored,) = await chats.other.hub._keeping.history.turns(run.lease.session)
+    assert chats.other.hub.history is not None
+    (stored,) = await chats.other.hub.history.turns(run.lease.session)
 
     assert stored_end(stored.answer) == ("cancelled", "Hel")
