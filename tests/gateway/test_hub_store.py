@@ -276,12 +276,16 @@ async def test_a_session_that_only_the_store_knows_goes_on(chats: Chats, store: 
 
 
 async def test_without_a_cursor_too_it_says_that_events_are_gone(chats: Chats, store: MemoryStore) -> None:
-    await old_session(store)
+    """And new generations are above those that are stored, whatever the clock says."""
+    newest = chats.clock.wall_ms() + 5_000
+    await old_session(store, newest)
 
     client = chats.one.resume("s")
     await chats.settle()
+    run = await turn(chats, store, client, "m2", "two", "2!")
 
     assert (client.frames[0]["type"], client.frames[0]["recovered"]) == ("session", False)
+    assert run.lease.generation > newest
 
 
 async def test_anothers_session_does_not_exist(chats: Chats, store: MemoryStore) -> None:
@@ -289,6 +293,7 @@ async def test_anothers_session_does_not_exist(chats: Chats, store: MemoryStore)
 
     client = chats.one.resume("s")
     await chats.settle()
+    assert "open" not in chats.one.broker.calls
     mine = Client(chats.one.hub, JsonDialect(), Caller(ME))
     mine.send("resume", session_id="s")
     await chats.settle()
@@ -428,6 +433,25 @@ async def test_a_message_that_is_stopped_while_it_is_being_stored_does_not_run(
     await chats.settle()
 
     assert client.contents() == ["session", "accepted m1", "done m1"]
+    assert chats.worker.take() == []
+
+
+async def test_one_that_was_stopped_does_not_run_though_the_broker_has_forgotten_the_cancel(
+    chats: Chats, store: MemoryStore
+) -> None:
+    client = chats.one.client()
+    client.send("start")
+    await chats.settle()
+    store.held = True
+    client.ask("m1")
+    client.send("cancel", id="m1")
+    await chats.settle()
+    chats.lose_memory()
+    await chats.settle()
+    store.release()
+    await chats.settle()
+
+    assert client.contents()[-2:] == ["accepted m1", "done m1"]
     assert chats.worker.take() == []
 
 
