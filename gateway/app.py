@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import describe, openai, pages, rest, vercel
+from gateway import describe, openai, own_pages, pages, rest, vercel
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
 from gateway.websocket import ChatSocket
@@ -59,7 +59,7 @@ def build_app(
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(EndQuietly)],
+        middleware=[Middleware(EndQuietly), *own_pages.middleware(settings.gateway.origins)],
         exception_handlers={HTTPException: pages.http_error, Exception: pages.internal_error},
     )
     app.router.redirect_slashes = False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 AGAIN = 0.5  # seconds between an answer that did not come, for which the link has waited long, and the next try
 NORMAL = 1000
-GONE = SessionNotFound("This session has been deleted.")
+GONE = SessionNotFound("This session has been deleted, or has expired.")
 
 
 class Deletions:

@@ -41,6 +41,7 @@ class Hub:
     def __init__(self, broker: GatewayBroker, clock: Clock, patience: Patience, keeping: Keeping | None = None) -> None:
         self._broker = broker
         self._keeping = keeping
+        self.history = None if keeping is None else keeping.history  # the store, with what the broker knows besides
         self._submitting = Submitting(self, broker, keeping)
         self._reviving = Reviving(self, broker, keeping)
         self._clock = clock

@@ -42,6 +42,14 @@ class MethodNotAllowed(ChatError):
     sentence = "This address has no such method."
 
 
+class OriginNotAllowed(ChatError):
+    """A web page of another origin asks for a change."""
+
+    code = "origin_not_allowed"
+    retryable = False
+    sentence = "Pages of this origin may change nothing here."
+
+
 class NotFound(ChatError):
     """There is nothing at this address."""
 
@@ -76,6 +84,7 @@ STATUSES = {
     "invalid_message": 400,
     "unknown_type": 400,
     "prompt_too_long": 400,
+    "origin_not_allowed": 403,
     "session_not_found": 404,
     "unknown_id": 404,
     "not_found": 404,

@@ -32,7 +32,17 @@ HEADERS = {
 class StreamWriter:
     """See gateway.outbox.Writer. `taken_at`: seconds on the loop's clock at the last take."""
 
-    __slots__ = ("_ended", "_full", "_on_way", "_payloads", "_size", "_waiting", "on_close", "on_drained", "taken_at")
+    __slots__ = (
+        "_ended",
+        "_on_way",
+        "_owes_room",
+        "_payloads",
+        "_size",
+        "_waiting",
+        "on_close",
+        "on_drained",
+        "taken_at",
+    )
 
     def __init__(self) -> None:
         self.on_drained: Callable[[], None] | None = None
@@ -41,7 +51,7 @@ class StreamWriter:
         self._payloads: list[bytes] = []
         self._size = 0  # bytes that are kept here or on their way
         self._on_way = 0
-        self._full = False
+        self._owes_room = False  # it has been full, so that `on_drained` has to follow
         self._ended = False
         self._waiting: asyncio.Future[None] | None = None
 
@@ -54,8 +64,13 @@ class StreamWriter:
             self._ended = True
         self._payloads += payloads
         self._size += sum(map(len, payloads))
-        self._full = self._full or self._size > ROOM
+        self._owes_room = self._owes_room or self.full
         self._wake()
+
+    @property
+    def full(self) -> bool:
+        """Whether the client has yet to take more than ROOM bytes."""
+        return self._size > ROOM
 
     def buffered(self) -> int:
         """See Writer."""
@@ -88,8 +103,8 @@ class StreamWriter:
         self.taken_at = asyncio.get_running_loop().time()
         self._size -= self._on_way
         self._on_way = 0
-        if self._full and self._size <= ROOM:
-            self._full = False
+        if self._owes_room and not self.full:
+            self._owes_room = False
             if self.on_drained is not None:
                 self.on_drained()
 

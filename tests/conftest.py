@@ -84,8 +84,8 @@ def threads() -> dict[int, str]:
 
 def children() -> dict[int, str]:
     """The child processes, unreaped ones included."""
-    lists = list(Path("/proc/self/task").glob("*/children"))
-    pids = [int(pid) for file in lists for pid in file.read_text().split()]
+    lists = [_text(file) for file in Path("/proc/self/task").glob("*/children")]
+    pids = [int(pid) for text in lists for pid in text.split()]
     if not lists:  # not on Linux
         pids = [process.pid for process in psutil.Process().children()]
     return {pid: _command(pid) for pid in pids}
@@ -104,6 +104,14 @@ def files() -> dict[int, str]:
 
 
 KINDS: dict[str, Callable[[], dict[int, str]]] = {"threads": threads, "children": children, "files": files}
+
+
+def _text(file: Path) -> str:
+    """Of a thread's file; the thread may have ended since it was listed."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _command(pid: int) -> str:

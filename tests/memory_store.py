@@ -55,7 +55,8 @@ class MemoryStore:
     def _open(self, session: StoredSession) -> None:
         if session.id in self._tombstones:
             raise SessionNotFound
-        self._sessions.setdefault(session.id, session)
+        known = self._sessions.setdefault(session.id, session)
+        self._sessions[session.id] = msgspec.structs.replace(known, title=known.title or session.title)
 
     def _ask(self, question: Question, lacks: Sequence[str]) -> Asked:
         session = self._known(question.session)

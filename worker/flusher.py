@@ -134,14 +134,14 @@ class Flusher:
         """Empty the runs that were offered, in their order, as far as one append may go."""
         offered, self._offered, self._urgent = self._offered, [], False
         flying, items, size = self._flying, self._items, 0
-        for run, ready in self._cleared:
+        cleared, self._cleared = dict(self._cleared), []
+        for run, ready in cleared.items():
             flying.append(run)
             items.append(ready)
             size += len(ready.events)
-        self._cleared = []
         keeper = self._keeper
         for run in offered:
-            if size > MOST_BYTES:
+            if size > MOST_BYTES or run in cleared:  # of a run one item at a time
                 self._offered.append(run)
                 continue
             if keeper is not None and keeper.holds(run):

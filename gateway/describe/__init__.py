@@ -1,6 +1,7 @@
 """The interfaces in words for machines: /openapi.json and /asyncapi.json, generated from the message types."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -20,15 +21,16 @@ _HEADERS = {"cache-control": "no-cache"}
 def routes(*paths: Paths, largest_message: int) -> list[Route]:
     """Both documents; `paths` are what each interface contributes to the first."""
     return [
-        Route("/openapi.json", Resource(GET=_shown(openapi(health.PATHS, *paths)))),
-        Route("/asyncapi.json", Resource(GET=_shown(asyncapi(largest_message)))),
+        Route("/openapi.json", Resource(GET=_shown(lambda: openapi(health.PATHS, *paths)))),
+        Route("/asyncapi.json", Resource(GET=_shown(lambda: asyncapi(largest_message)))),
     ]
 
 
-def _shown(document: Mapping[str, Any]) -> Handler:
-    encoded = msgspec.json.encode(document)
+def _shown(document: Callable[[], Mapping[str, Any]]) -> Handler:
+    """Made when it is first wanted: most processes never are asked."""
+    encoded = cache(lambda: msgspec.json.encode(document()))
 
     async def show(request: Request) -> Response:
-        return Response(encoded, 200, _HEADERS, "application/json")
+        return Response(encoded(), 200, _HEADERS, "application/json")
 
     return show

@@ -19,7 +19,7 @@ def routes(
     hub: Hub, broker: GatewayBroker, store: Store | None, clock: Clock, settings: GatewaySettings
 ) -> list[Route]:
     """All of them. `message` is the client's own id, and may have slashes in it."""
-    live, history = Live(hub, broker, store, settings), History(hub, broker, store, clock)
+    live, history = Live(hub, broker, store, settings), History(hub, store, clock)
     one = "/api/sessions/{id}"
     return [
         Route("/api/sessions", Resource(GET=history.list, POST=history.begin)),

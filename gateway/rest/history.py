@@ -6,7 +6,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import history
 from gateway.bodies import read_json
 from gateway.caller import caller_of
 from gateway.hub import Hub
@@ -26,7 +25,6 @@ from gateway.rest.shapes import (
     conversation_of,
     head_of,
 )
-from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import BrokerUnavailable, SessionNotFound
 from shared.store import Store, StoredSession
@@ -39,9 +37,8 @@ _renaming = msgspec.json.Decoder(Renaming)
 class History:
     """The handlers. Without a store there is only what is live: sessions can be made and deleted."""
 
-    def __init__(self, hub: Hub, broker: GatewayBroker, store: Store | None, clock: Clock) -> None:
+    def __init__(self, hub: Hub, store: Store | None, clock: Clock) -> None:
         self._hub = hub
-        self._broker = broker
         self._store = store
         self._clock = clock
 
@@ -117,8 +114,9 @@ class History:
 
     async def _conversation(self, request: Request) -> Conversation:
         session = await self._own(request)
-        turns = await history.History(self._stored, self._broker, self._clock).turns(session.id)
-        return conversation_of(session, turns)
+        history = self._hub.history
+        assert history is not None  # as there is a store
+        return conversation_of(session, await history.turns(session.id))
 
     async def _own(self, request: Request) -> StoredSession:
         session = await self._stored.session(request.path_params["id"])

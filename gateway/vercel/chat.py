@@ -2,6 +2,8 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,9 +25,10 @@ from gateway.streams import EventStream
 from gateway.vercel.parts import HEADERS, UiMessage
 from shared.broker import GatewayBroker
 from shared.errors import InvalidMessage, SessionNotFound, UnknownId
-from shared.messages import Turn
+from shared.messages import Cursor, Flag, Item, Turn
 from shared.settings import GatewaySettings
 
+EVERYTHING = 64 << 20  # bytes; the broker keeps less of a session
 ChatId = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
@@ -89,8 +92,10 @@ class Chat:
 
     async def resume(self, request: Request) -> ASGIApp:
         """The reply that is under way, from its beginning; 204 where there is none."""
+        session = self._session(request)
         try:
-            reading = resume(self._hub, UiMessage(None), request, self._session(request))
+            page = await self._broker.read(session, None, EVERYTHING)
+            reading = resume(self._hub, UiMessage(None), request, session, before_the_last(page.items))
             with reading.unless_failed():
                 said = await reading.joined()
                 if reading.dialect.settled:
@@ -117,6 +122,16 @@ class Chat:
 
     def _stream(self, reading: Reading[UiMessage], first: bytes) -> EventStream:
         return EventStream(reading.reader, first.lstrip(), HEADERS, patience=self._patience)
+
+
+def before_the_last(items: Sequence[Item]) -> Cursor | None:
+    """The last event before the newest reply, or before that part of it which stands where it was begun anew: what is
+    void cannot be taken back, so it must not be sent. None: there is none."""
+    found = None
+    for before, item in pairwise(items):
+        if item.generation != before.generation or item.flags & Flag.RESTART:
+            found = before.cursor
+    return found
 
 
 def ask_of(wanted: UiRequest) -> Ask:

@@ -28,8 +28,8 @@ class Store(Protocol):
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def open(self, session: StoredSession) -> "Future[None]":
-        """Make the session known. One that is known already stays as it is. Fails with SessionNotFound where it has
-        been deleted."""
+        """Make the session known. One that is known already stays as it is, but for a title where it has none. Fails
+        with SessionNotFound where it has been deleted."""
         ...
 
     def ask(self, question: Question, lacks: Sequence[str] = ()) -> "Future[Asked]":

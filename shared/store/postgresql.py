@@ -36,14 +36,13 @@ def _compiled(statement: ClauseElement, dialect: Dialect, names: Sequence[str]) 
 
 
 def _open() -> ClauseElement:
-    """Unless it has a tombstone."""
+    """Unless it has a tombstone. One that is there gets a title if it has none."""
     values = select(*(bindparam(name, type_=sessions.c[name].type) for name in rows.SESSION))
     values = values.where(~exists().where(tombstones.c.id == bindparam("unless")))
-    made: ClauseElement = (
-        postgresql.insert(sessions)
-        .inline()
-        .from_select(rows.SESSION, values)
-        .on_conflict_do_nothing(index_elements=["id"])
+    insertion = postgresql.insert(sessions).inline().from_select(rows.SESSION, values)
+    untitled = sessions.c.title == literal_column("''")
+    made: ClauseElement = insertion.on_conflict_do_update(
+        index_elements=["id"], set_={"title": insertion.excluded.title}, where=untitled
     )
     return made
 

@@ -17,7 +17,8 @@ from shared.store.drivers import Driver
 from shared.store.groups import Call, Group, Settled, Work, settle
 from shared.store.records import Answer, Asked, Place, Question, SessionPage, StoredSession, StoredTurn
 
-GAP = 0.004  # seconds between the beginnings of two groups, at least: a transaction costs as much as some twenty turns
+PER_COST = 2.0  # the beginnings of two groups are so many durations of the last one apart: a busy store groups more
+LONGEST_GAP = 0.01  # seconds, at most
 NEAR = 0.001  # seconds: uvloop's timers count milliseconds, less than one is not worth a timer
 AGAIN = 0.25  # seconds between a failure and the next try
 LAST = 2.0  # seconds for what is under way when the store is closed
@@ -35,6 +36,7 @@ class SqlStore:
         self._works: deque[Work] = deque()
         self._working: asyncio.Task[None] | None = None
         self._began = float("-inf")
+        self._gap = 0.0
         self._away = False  # since the last transaction
         self._closed = False
 
@@ -185,11 +187,12 @@ class SqlStore:
     async def _work(self) -> None:
         """Until nothing waits."""
         while self._works:
-            wait = self._began + (AGAIN if self._away else GAP) - time.monotonic()
+            wait = self._began + (AGAIN if self._away else self._gap) - time.monotonic()
             if wait >= NEAR and (self._away or not self._works[0].urgent):
                 await asyncio.sleep(wait)
             self._began = time.monotonic()
             await self._do(self._works.popleft())
+            self._gap = min(LONGEST_GAP, PER_COST * (time.monotonic() - self._began))
 
     async def _do(self, work: Work) -> None:
         try:

@@ -7,6 +7,7 @@ statement. (Measured against a thread that is asked for each call: half the CPU 
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -22,6 +23,7 @@ from shared.store.drivers import WAIT, Key, check_version
 # FULL: a commit is on the disk when it is answered, so what was confirmed outlives a power failure too. With groups
 # it is one fsync for many turns.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000")
+STEP = 0.001  # seconds between two looks whether another process has finished its transaction
 SIZES = (64, 8, 1)  # rows of a statement: few texts, which the driver keeps compiled
 
 T = TypeVar("T")
@@ -53,7 +55,8 @@ class Many:
 OPEN = Many(
     f"INSERT INTO sessions ({', '.join(rows.SESSION)}) SELECT * FROM (",
     len(rows.SESSION),
-    ") WHERE column1 NOT IN (SELECT id FROM tombstones) ON CONFLICT (id) DO NOTHING",
+    ") WHERE column1 NOT IN (SELECT id FROM tombstones)"
+    " ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE sessions.title = ''",
 )
 ASK = Many(
     f"INSERT INTO turns ({', '.join(rows.QUESTION)})", len(rows.QUESTION), " ON CONFLICT (session, id) DO NOTHING"
@@ -84,7 +87,7 @@ class SqliteDriver:
 
     def __init__(self, url: URL, *, checked: bool) -> None:
         self._engine = create_engine(
-            url.set(drivername="sqlite"), connect_args={"timeout": WAIT, "check_same_thread": False}
+            url.set(drivername="sqlite"), connect_args={"timeout": 0, "check_same_thread": False}
         )
         event.listen(self._engine, "connect", _prepare)
         self._thread = ThreadPoolExecutor(1, "store")
@@ -102,6 +105,7 @@ class SqliteDriver:
                 if self._checked:
                     check_version(self._connection)
             with self._connection.begin():
+                _begin(self._connection)
                 return work(self._connection)
         except BaseException:
             self._let_go()
@@ -111,7 +115,7 @@ class SqliteDriver:
         """See Driver."""
         with suppress(RuntimeError):
             await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown()  # it has nothing to do any more
 
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None
@@ -151,6 +155,23 @@ class SqliteDriver:
             for text, values in EXCHANGES.chunks(keys):
                 found += _exchanges(cursor.execute(text, values).fetchone()[0])
         return found
+
+
+def _begin(connection: Connection) -> None:
+    """Take the file's one lock for writing. Raises sqlite3.OperationalError.
+
+    SQLite itself would wait in steps that soon are 25 ms long: that is ten transactions of another process.
+    """
+    until = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.connection.cursor().execute("BEGIN IMMEDIATE").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(STEP)
+        else:
+            return
 
 
 def _execute(connection: Connection, many: Many, given: Sequence[tuple[Any, ...]]) -> int:

@@ -44,8 +44,6 @@ def upgrade(connection: Connection) -> None:
 
 def bring_up(connection: Connection) -> None:
     """Upgrade where that is due. Raises ValueError where the database is newer than this code."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # its driver begins no transaction for tables
     version = version_of(connection)
     if version is None or version < HEAD:
         upgrade(connection)

@@ -28,6 +28,14 @@ async def test_a_session_that_is_known_stays_as_it_is(store: Store) -> None:
     assert (await store.session("s")).owner == "me"
 
 
+async def test_a_session_without_a_title_gets_one_but_nothing_else(store: Store) -> None:
+    await store.open(session())
+    await store.open(session(owner="another", system="Be rude.", title="first words"))
+    await store.open(session(title="later words"))
+
+    assert await store.session("s") == session(title="first words")
+
+
 async def test_a_turn_comes_back_as_it_was_stored(store: Store) -> None:
     await store.open(session())
     asked = question(model="big", params=Params(temperature=0.5, stop=("a", "b"), seed=2**62), meta={"parent": "m0"})

@@ -4,7 +4,8 @@ from shared.errors import SessionNotFound
 from tests.conftest import FakeClock
 from tests.gateway.chatting import chatting, turns
 
-GONE = {"type": "error", "code": "session_not_found", "message": "This session has been deleted.", "retryable": False}
+SENTENCE = "This session has been deleted, or has expired."
+GONE = {"type": "error", "code": "session_not_found", "message": SENTENCE, "retryable": False}
 
 
 async def test_readers_on_every_gateway_are_told_and_closed() -> None:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gateway.caller import Caller
+from gateway.dialect import Ask
 from gateway.protocol import JsonDialect
 from shared.brokers.state import Limits
 from shared.errors import EngineError
@@ -103,6 +104,18 @@ async def test_a_session_that_is_not_to_last_is_not_stored(chats: Chats, store: 
 
     assert client.types() == ["session", "accepted"]
     assert store.calls == []
+
+
+async def test_what_an_interface_notes_with_a_message_is_stored(chats: Chats, store: MemoryStore) -> None:
+    client = chats.one.client()
+    client.send("start")
+    await chats.settle()
+    chats.one.hub.ask(client.connection, Ask("m1", "Hello", meta={"parent": "m0"}))
+    await chats.settle()
+
+    stored = await store.turn(client.session, "m1")
+    assert stored is not None
+    assert stored.question.meta == {"parent": "m0"}
 
 
 async def test_a_long_first_message_gives_a_short_title(chats: Chats, store: MemoryStore) -> None:
@@ -263,12 +276,16 @@ async def test_a_session_that_only_the_store_knows_goes_on(chats: Chats, store: 
 
 
 async def test_without_a_cursor_too_it_says_that_events_are_gone(chats: Chats, store: MemoryStore) -> None:
-    await old_session(store)
+    """And new generations are above those that are stored, whatever the clock says."""
+    newest = chats.clock.wall_ms() + 5_000
+    await old_session(store, newest)
 
     client = chats.one.resume("s")
     await chats.settle()
+    run = await turn(chats, store, client, "m2", "two", "2!")
 
     assert (client.frames[0]["type"], client.frames[0]["recovered"]) == ("session", False)
+    assert run.lease.generation > newest
 
 
 async def test_anothers_session_does_not_exist(chats: Chats, store: MemoryStore) -> None:
@@ -276,6 +293,7 @@ async def test_anothers_session_does_not_exist(chats: Chats, store: MemoryStore)
 
     client = chats.one.resume("s")
     await chats.settle()
+    assert "open" not in chats.one.broker.calls
     mine = Client(chats.one.hub, JsonDialect(), Caller(ME))
     mine.send("resume", session_id="s")
     await chats.settle()
@@ -418,6 +436,25 @@ async def test_a_message_that_is_stopped_while_it_is_being_stored_does_not_run(
     assert chats.worker.take() == []
 
 
+async def test_one_that_was_stopped_does_not_run_though_the_broker_has_forgotten_the_cancel(
+    chats: Chats, store: MemoryStore
+) -> None:
+    client = chats.one.client()
+    client.send("start")
+    await chats.settle()
+    store.held = True
+    client.ask("m1")
+    client.send("cancel", id="m1")
+    await chats.settle()
+    chats.lose_memory()
+    await chats.settle()
+    store.release()
+    await chats.settle()
+
+    assert client.contents()[-2:] == ["accepted m1", "done m1"]
+    assert chats.worker.take() == []
+
+
 async def test_what_is_being_stored_when_its_client_goes_is_submitted(chats: Chats, store: MemoryStore) -> None:
     store.held = True
     client = chats.one.client()
@@ -508,8 +545,8 @@ async def test_whoever_comes_next_stores_the_end_that_nobody_was_there_to_store(
     run.done(reason="cancelled")  # by the broker's count this attempt did not store it
     session = run.lease.session
 
-    assert chats.other.hub._keeping is not None
-    (stored,) = await chats.other.hub._keeping.history.turns(session)
+    assert chats.other.hub.history is not None
+    (stored,) = await chats.other.hub.history.turns(session)
 
     assert stored_end(stored.answer) == ("cancelled", "Hello")
 
@@ -524,7 +561,7 @@ async def test_the_streams_end_goes_before_that_of_a_worker_that_could_not_send_
     chats.worker.die()
     chats.memory.call("cancel", run.lease.session, "m1")
 
-    assert chats.other.hub._keeping is not None
-    (stored,) = await chats.other.hub._keeping.history.turns(run.lease.session)
+    assert chats.other.hub.history is not None
+    (stored,) = await chats.other.hub.history.turns(run.lease.session)
 
     assert stored_end(stored.answer) == ("cancelled", "Hel")

@@ -12,7 +12,8 @@ from tests.processes.service import running_service
 
 
 async def test_a_reply_is_begun_on_one_gateway_and_followed_stopped_and_deleted_at_another(tmp_path: Path) -> None:
-    with running_service(tmp_path, LLM_CHAT_ECHO_CHUNKS="200") as service:
+    database = f"sqlite+aiosqlite:///{tmp_path}/chats.db"
+    with running_service(tmp_path, LLM_CHAT_ECHO_CHUNKS="200", LLM_CHAT_DATABASE_URL=database) as service:
         one, other = service.gateway(), service.gateway()
         service.worker()
         client = await JsonClient.open(one.ws)
@@ -34,12 +35,20 @@ async def test_a_reply_is_begun_on_one_gateway_and_followed_stopped_and_deleted_
             assert done["receipt"]["stop_ms"] < 1000
             assert [event.frame for event in events[1:]] == [frame for frame in client.log if "cursor" in frame]
 
+            (message,) = (await rest.get(address)).json()["messages"]
+            assert (message["content"], message["reply"]["cursor"]) == ("Hello", done["cursor"])
+            assert message["reply"]["text"] == text_of(client.log)
+            assert message["reply"]["receipt"] == done["receipt"]
+            (listed,) = (await rest.get("/api/sessions")).json()["sessions"]
+            assert (listed["id"], listed["title"]) == (session, "Hello")
+
             assert (await rest.delete(address)).status_code == 204
             assert [event.frame["code"] for event in await reader.rest()] == ["session_not_found"]
             assert (await client.until("error"))["code"] == "session_not_found"
             await asyncio.wait_for(client.socket.wait_closed(), 5)
             assert client.socket.close_code == 1000
-        assert one.get(f"{address}/events")[0] == 404
+        assert [one.get(path)[0] for path in (address, f"{address}/events")] == [404, 404]
+        assert one.get("/api/sessions") == (200, {"sessions": [], "next": None})
 
 
 @pytest.mark.slow

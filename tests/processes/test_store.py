@@ -49,8 +49,8 @@ async def test_a_conversation_outlives_the_whole_service(tmp_path: Path) -> None
     with running_service(
         tmp_path, LLM_CHAT_DATABASE_URL=database_in(tmp_path), LLM_CHAT_ECHO_INTERVAL="0.01"
     ) as service:
-        gateway = service.gateway()
         service.worker()
+        gateway = service.gateway()
         service.ready(gateway)
         client = await JsonClient.open(gateway.ws)
         said: list[str] = []
@@ -66,8 +66,8 @@ async def test_a_conversation_outlives_the_whole_service(tmp_path: Path) -> None
         assert [turn.answer and turn.answer.text for turn in turns] == said[1::2]
         assert (tmp_path / "chat.db").stat().st_mode & 0o777 == 0o600
 
-        gateway = service.gateway()
         service.worker()
+        gateway = service.gateway()
         service.ready(gateway)
         client = await JsonClient.open(gateway.ws)
         await client.say("resume", session_id=session, after=last)

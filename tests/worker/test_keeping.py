@@ -192,7 +192,9 @@ async def test_a_cancel_that_comes_before_the_terminal_is_what_is_stored(clock: 
     assert scene.owner.over == [scene.run]
 
 
-async def test_a_cancel_while_the_end_is_being_stored(clock: FakeClock) -> None:
+@pytest.mark.parametrize("quicker", ["the user", "the engine"])
+async def test_a_cancel_while_the_end_is_being_stored(clock: FakeClock, quicker: str) -> None:
+    """Of a run one item at a time is on its way: what the broker says to the first decides whether there is another."""
     scene = await Scene(clock, easy=False).begun()
     scene.broker.store()
     scene.store.held = True
@@ -201,19 +203,23 @@ async def test_a_cancel_while_the_end_is_being_stored(clock: FakeClock) -> None:
     await turns()
     scene.run.cancel(3)
     await turns()
-    scene.store.held = False
     scene.store.release()
     await turns()
-    scene.broker.refuse(Refusal(0, "cancelled", 5))
+    assert [len(items) for items in scene.broker.appends] == [1, 1]
+    if quicker == "the user":
+        scene.broker.refuse(Refusal(0, "cancelled", 5))
+        await turns()
+    scene.broker.store()
     await turns()
 
     stored = await scene.answer()
     assert stored is not None
     assert isinstance(stored.end, Done)
-    assert (stored.end.finish_reason, stored.text) == ("cancelled", "")
-    assert decode_events(scene.broker.items[-1].events) == [stored.end]
-    scene.broker.store()
-    await turns()
+    expected = ("cancelled", "") if quicker == "the user" else ("stop", "Hello")
+    assert (stored.end.finish_reason, stored.text) == expected
+    assert decode_events(scene.broker.items[-1].events)[-1] == stored.end
+    assert scene.owner.over == [scene.run]
+    assert scene.store.calls.count("answer") == (2 if quicker == "the user" else 1)
 
 
 async def test_a_cancel_while_the_store_is_away(clock: FakeClock) -> None:

@@ -180,7 +180,7 @@ async def stop_and_go_away(tour: Tour, store: MemoryStore) -> None:
     await tour.ask("PATCH", ONE, 503, json={"title": "T"})
     tour.here.gate.hub.stopping = True
     await tour.ask("GET", EVENTS, 503)
-    await tour.ask("GET", RESUME, 503)
+    await tour.ask("GET", RESUME, 503, id="chat")
     for template, body in ((SESSIONS, {}), (MESSAGES, ASK), (CANCEL, None), (CHAT, TALK), (STOP, None)):
         await tour.ask("POST", template, 503, json=body)
     tour.here.gate.hub.stopping = False

@@ -128,6 +128,20 @@ async def test_a_stream_ends_with_the_gateway_and_says_so() -> None:
         await stopping
 
 
+async def test_a_message_that_waits_when_the_gateway_stops_is_not_accepted() -> None:
+    async with house(servers=True) as here:
+        session = await begin(here.gate)
+        await ask(here.gate, session, "m0")
+        waiting = asyncio.create_task(ask(here.gate, session, "m1"))
+        await until(lambda: here.gate.hub._sessions[session].line.holds("m1") if here.gate.hub._sessions else False)
+
+        await here.gate.stop()
+
+        answer = await waiting
+        assert (answer.status_code, answer.json()["code"], answer.json()["retryable"]) == (503, "stopping", True)
+        assert list(here.memory.state._sessions[session].ids) == ["m0"]
+
+
 async def test_a_gateway_about_to_stop_begins_nothing() -> None:
     async with house() as here:
         here.gate.hub.stopping = True
@@ -290,34 +304,34 @@ async def test_a_cancel_of_what_waits_in_a_line_is_said_to_be_under_way(monkeypa
 LONG = "x" * 65_536
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "code"),
-    [
-        ("POST", "messages", {"id": "m"}, 400, "invalid_message"),
-        ("POST", "messages", {"content": "c"}, 400, "invalid_message"),
-        ("POST", "messages", {"id": "m", "content": ""}, 400, "invalid_message"),
-        ("POST", "messages", {"id": "", "content": "c"}, 400, "invalid_message"),
-        ("POST", "messages", {"id": "m" * 257, "content": "c"}, 400, "invalid_message"),
-        ("POST", "messages", {"id": "m", "content": "c", "params": {"temperature": 9}}, 400, "invalid_message"),
-        ("POST", "messages", {"id": "m", "content": LONG + "x"}, 413, "message_too_large"),
-        ("POST", "messages?stream=perhaps", {"id": "m", "content": "c"}, 400, "invalid_message"),
-        ("POST", "messages?wait=perhaps", {"id": "m", "content": "c"}, 400, "invalid_message"),
-        ("POST", "messages/m9/cancel", None, 404, "unknown_id"),
-        ("POST", "messages//cancel", None, 404, "unknown_id"),
-        ("GET", "events?after=nonsense", None, 400, "invalid_message"),
-        ("POST", "events", None, 405, "method_not_allowed"),
-        ("GET", "messages", None, 405, "method_not_allowed"),
-        ("GET", "nothing", None, 404, "not_found"),
-    ],
-)
-async def test_bad_requests(method: str, path: str, body: Any, status: int, code: str) -> None:
+BAD = [
+    ("POST", "messages", {"id": "m"}, 400, "invalid_message"),
+    ("POST", "messages", {"content": "c"}, 400, "invalid_message"),
+    ("POST", "messages", {"id": "m", "content": ""}, 400, "invalid_message"),
+    ("POST", "messages", {"id": "", "content": "c"}, 400, "invalid_message"),
+    ("POST", "messages", {"id": "m" * 257, "content": "c"}, 400, "invalid_message"),
+    ("POST", "messages", {"id": "m", "content": "c", "params": {"temperature": 9}}, 400, "invalid_message"),
+    ("POST", "messages", {"id": "m", "content": LONG + "x"}, 413, "message_too_large"),
+    ("POST", "messages?stream=perhaps", {"id": "m", "content": "c"}, 400, "invalid_message"),
+    ("POST", "messages?wait=perhaps", {"id": "m", "content": "c"}, 400, "invalid_message"),
+    ("POST", "messages/m9/cancel", None, 404, "unknown_id"),
+    ("POST", "messages//cancel", None, 404, "unknown_id"),
+    ("GET", "events?after=nonsense", None, 400, "invalid_message"),
+    ("POST", "events", None, 405, "method_not_allowed"),
+    ("GET", "messages", None, 405, "method_not_allowed"),
+    ("GET", "nothing", None, 404, "not_found"),
+]
+
+
+async def test_bad_requests() -> None:
     async with house() as here:
         session = await begin(here.gate)
-        options = {} if body is None else {"json": body}
+        for method, path, body, status, code in BAD:
+            options: dict[str, Any] = {} if body is None else {"json": body}
 
-        answer = await here.client.request(method, f"/api/sessions/{session}/{path}", **options)
+            answer = await here.client.request(method, f"/api/sessions/{session}/{path}", **options)
 
-        assert (answer.status_code, answer.json()["code"], answer.json()["type"]) == (status, code, "error")
+            assert (answer.status_code, answer.json()["code"], answer.json()["type"]) == (status, code, "error")
 
 
 async def test_the_longest_message_passes() -> None:

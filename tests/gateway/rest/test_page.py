@@ -90,11 +90,12 @@ async def test_the_example_for_curl() -> None:
 
 @pytest.mark.timeout(180)  # it may have to be installed
 async def test_the_example_for_a_browser(tmp_path: Path) -> None:
-    modules = node_with("eventsource@^4.0.0")
+    modules = node_with("eventsource@^3.0.7")
     async with house() as here:
         origin = f"http://127.0.0.1:{here.gate.port}"
         script = tmp_path / "page.mjs"
         script.write_text(
+            'import { webcrypto } from "node:crypto";\nglobalThis.crypto ??= webcrypto;\n'  # Node 18 lacks it
             f'import {{ createRequire }} from "node:module";\nconst require = createRequire("{modules}/");\n'
             f'const {{ EventSource: Source }} = require("eventsource");\n'
             f'const EventSource = class extends Source {{ constructor(path) {{ super("{origin}" + path); }} }};\n'

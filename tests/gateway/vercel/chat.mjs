@@ -14,7 +14,7 @@ class State {
   messages = [];
   pushMessage = (message) => (this.messages = [...this.messages, message]);
   popMessage = () => (this.messages = this.messages.slice(0, -1));
-  replaceMessage = (index, message) => (this.messages = this.messages.with(index, message));
+  replaceMessage = (index, message) => (this.messages = this.messages.map((old, at) => (at === index ? message : old)));
   snapshot = (value) => structuredClone(value);
 }
 

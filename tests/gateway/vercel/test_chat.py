@@ -155,6 +155,29 @@ async def test_what_cannot_be_taken_back_ends_the_stream_in_an_error(
         assert word in error["errorText"]
 
 
+async def test_what_was_begun_anew_is_resumed_without_what_is_void() -> None:
+    async with house() as here:
+        for id in ("u0", "u1"):
+            async with asking(here, body(message("user", "Hello", id))) as (_, reader):
+                run = await here.run()
+                run.say("void")
+                await reader.take(4)
+                if id == "u0":
+                    run.done()
+                    await reader.rest()
+        here.worker.die()
+        run = here.worker.take_one()
+        run.say("anew", exact=False)
+        async with here.client.stream("GET", "/api/chat/chat-1/stream") as response:
+            reader = EventReader(response)
+            seen = await reader.take(4)
+            run.done(" and on")
+            seen += (await reader.rest())[:1]
+
+    assert [event.frame.get("delta") for event in seen] == [None, None, None, "anew", " and on"]
+    assert seen[0].frame["messageId"] == "reply-u1"
+
+
 async def test_a_restart_before_the_first_text_and_an_exact_one_are_not_seen() -> None:
     async with house() as here, asking(here, body()) as (_, reader):
         run = await here.run()
@@ -213,27 +236,26 @@ async def test_two_owners_equal_ids_never_meet() -> None:
         await reader.rest()
 
 
-@pytest.mark.parametrize(
-    ("wanted", "word"),
-    [
-        ({}, "id"),
-        ({"id": "c"}, "messages"),
-        ({"id": "c", "messages": []}, "messages"),
-        ({"id": "", "messages": [message("user", "x")]}, "id"),
-        (body(message("robot", "x")), "role"),
-        (body(message("assistant", "x")), "user's"),
-        (body(message("user", "")), "no text"),
-        (body({"id": "u", "role": "user", "parts": [{"type": "file", "url": "data:,x"}]}), "files"),
-        (body({"id": "u", "role": "user", "parts": "x"}), "parts"),
-        (body(trigger="resume-stream"), "trigger"),
-    ],
-)
-async def test_bad_bodies(wanted: dict[str, Any], word: str) -> None:
-    async with house() as here:
-        answer = await here.client.post("/api/chat", json=wanted)
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({}, "id"),
+    ({"id": "c"}, "messages"),
+    ({"id": "c", "messages": []}, "messages"),
+    ({"id": "", "messages": [message("user", "x")]}, "id"),
+    (body(message("robot", "x")), "role"),
+    (body(message("assistant", "x")), "user's"),
+    (body(message("user", "")), "no text"),
+    (body({"id": "u", "role": "user", "parts": [{"type": "file", "url": "data:,x"}]}), "files"),
+    (body({"id": "u", "role": "user", "parts": "x"}), "parts"),
+    (body(trigger="resume-stream"), "trigger"),
+]
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_message")
-    assert word in answer.json()["message"]
+
+async def test_bad_bodies() -> None:
+    async with house() as here:
+        for wanted, word in BAD:
+            answer = await here.client.post("/api/chat", json=wanted)
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_message")
+            assert word in answer.json()["message"]
 
 
 async def test_other_refusals() -> None:

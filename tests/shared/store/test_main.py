@@ -45,6 +45,7 @@ def test_what_cannot_be_is_said(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_several_processes_may_begin_at_the_same_time(url: str) -> None:
     root = Path(__file__).parents[3]
     command = [sys.executable, "-m", "shared.store", "upgrade"]
