@@ -16,7 +16,7 @@ from shared.store.drivers import Driver, Key
 from shared.store.records import Answer, Asked, Exchange, Question, StoredSession
 
 MOST = 1_000  # writes in one transaction: others wait for it, in other processes too
-TOUCH_AFTER = 1_000  # ms: a session's `updated_ms` is written again when it is older than that
+TOUCH_AFTER = 10_000  # ms: a session's `updated_ms` is written again when it is older than that
 REMEMBERED = 20_000  # sessions of which we know when that was
 
 T = TypeVar("T")

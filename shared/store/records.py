@@ -19,7 +19,7 @@ class StoredSession(msgspec.Struct, frozen=True):
     system: str | None = None
     model: str | None = None
     created_ms: int = 0
-    updated_ms: int = 0  # of the newest message; exact to a second
+    updated_ms: int = 0  # of the newest message; exact to 10 s
     meta: dict[str, Any] = {}
 
 
