@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import origin
+from gateway import openai, origin
 from gateway.refusals import OriginNotAllowed, refuse
 
 READING = {"GET", "HEAD", "OPTIONS"}
@@ -39,4 +39,5 @@ class OwnPages:
         if scope["type"] != "http" or scope["method"] in READING or origin.allowed(scope["headers"], self._origins):
             await self._app(scope, receive, send)
         else:
-            await refuse(OriginNotAllowed())(scope, receive, send)
+            form = openai.refuse if scope["path"].startswith("/v1/") else refuse
+            await form(OriginNotAllowed(), None)(scope, receive, send)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from gateway.describe.operation import JSON, Content, Operation, Parameter, Paths
+from gateway.describe.operation import EVENTS, JSON, Content, Operation, Parameter, Paths
 from gateway.describe.schemas import schemas
 
 
@@ -82,4 +82,6 @@ def _header(says: str) -> dict[str, Any]:
 
 
 def _schema(content: Content, described: Mapping[int, Any]) -> Any:
+    if content.media == EVENTS:
+        return {}  # of a stream a schema would describe each event, as some read it
     return {"type": "string"} if content.type is None else described[id(content.type)]

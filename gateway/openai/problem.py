@@ -56,6 +56,7 @@ TABLE: dict[str, tuple[int, str, str | None]] = {
     "unknown_id": (404, INVALID, None),
     "not_found": (404, INVALID, None),
     "no_history": (404, INVALID, None),
+    "origin_not_allowed": (403, INVALID, None),
     "method_not_allowed": (405, INVALID, None),
     "unsupported_media_type": (415, INVALID, None),
     "prompt_too_long": (400, INVALID, "context_length_exceeded"),

@@ -314,3 +314,10 @@ async def test_a_session_that_is_deleted_ends_its_reply(stream: bool) -> None:
         response = await answer
         found = events(response.text)[-1]["error"] if stream else error(response)
         assert found["code"] == "session_not_found"
+
+
+async def test_foreign_pages_are_refused_in_openais_form() -> None:
+    async with house() as home:
+        response = await home.client.post(PATH, json=chat(), headers={"origin": "https://foreign.example"})
+        assert response.status_code == 403
+        assert response.json()["error"]["code"] == "origin_not_allowed"
