@@ -7,8 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.openai.response_id import ResponseId
 from tests.gateway.openai.speaking import events, text_of
-from tests.processes.service import Gateway, Service, running_service
+from tests.processes.service import Gateway, Service, running_service, until
 
 CHUNKS = 40
 TEXT = "\n".join(f"chunk {number}: Hello" for number in range(1, CHUNKS + 1))
@@ -58,3 +59,24 @@ def test_a_killed_gateway_costs_not_a_byte(service: Service, background: bool) -
     done = httpx2.get(url(second, f"/{id}"), timeout=10).json()
     assert done == events(rest)[-1]["response"]
     assert done["output"][0]["content"][0]["text"] == TEXT
+
+
+@pytest.mark.slow
+def test_a_response_outlives_the_memory_of_the_queue(tmp_path: Path) -> None:
+    database = f"sqlite+aiosqlite:///{tmp_path}/history.db"
+    settings = {"LLM_CHAT_DATABASE_URL": database, "LLM_CHAT_REPLY_RETENTION": "0.5", "LLM_CHAT_ECHO_INTERVAL": "0"}
+    with running_service(tmp_path, **settings) as service:
+        first, second = service.gateway(), service.gateway()
+        service.worker()
+        service.ready(first)
+        service.ready(second)
+        body = httpx2.post(url(first), json={"model": "echo", "input": "Hello"}, timeout=10).json()
+        behind = {"stream": "true", "starting_after": "1"}
+        until(lambda: httpx2.get(url(second, f"/{body['id']}"), params=behind, timeout=10).status_code == 400)
+
+        assert httpx2.get(url(second, f"/{body['id']}"), timeout=10).json() == body
+        asked = {"model": "echo", "input": "Bye", "previous_response_id": body["id"]}
+        further = httpx2.post(url(second), json=asked, timeout=10).json()
+        assert further["output"][0]["content"][0]["text"].startswith("chunk 1: Bye")
+        (session,) = httpx2.get(f"http://127.0.0.1:{first.port}/api/sessions", timeout=10).json()["sessions"]
+        assert ResponseId.parse(further["id"]).session == ResponseId.parse(body["id"]).session == session["id"]
