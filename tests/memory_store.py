@@ -103,7 +103,7 @@ class MemoryStore:
         self._reach("turns")
         turns = [turn for turn in self._turns.values() if turn.question.session == session]
         turns = [turn for turn in turns if turn.answer is None or turn.answer.generation > after]
-        return sorted(turns, key=lambda turn: turn.order)
+        return sorted(turns, key=_order)
 
     async def turn(self, session: str, id: str) -> StoredTurn | None:
         """See Store."""
@@ -171,3 +171,8 @@ class MemoryStore:
 
 def _place(session: StoredSession) -> Place:
     return Place(session.updated_ms, session.id)
+
+
+def _order(turn: StoredTurn) -> tuple[bool, int, int]:
+    """The answered ones as they ran, then the open ones as they came."""
+    return (True, 0, turn.number) if turn.answer is None else (False, turn.answer.generation, turn.number)

@@ -97,11 +97,6 @@ class StoredTurn(msgspec.Struct, frozen=True):
             return None
         return Exchange(self.question.id, answer.generation, self.question.content, answer.text)
 
-    @property
-    def order(self) -> tuple[bool, int, int]:
-        """What a conversation is sorted by: its answered turns as they ran, then the open ones as they came."""
-        return (True, 0, self.number) if self.answer is None else (False, self.answer.generation, self.number)
-
 
 class Place(NamedTuple):
     """Where a page of sessions ends: the next one begins behind it."""

@@ -12,6 +12,7 @@ import pytest
 
 from shared.store import StoredTurn
 from shared.store.opening import open_sql
+from tests.postgres import Cluster
 from tests.processes.client import JsonClient, echo_of, sha256, text_of
 from tests.processes.service import Process, Service, running_service
 
@@ -25,9 +26,9 @@ def database_in(directory: Path) -> str:
     return f"sqlite+aiosqlite:///{directory}/chat.db"
 
 
-async def history(directory: Path, *sessions: str) -> list[list[StoredTurn]]:
+async def history(url: str, *sessions: str) -> list[list[StoredTurn]]:
     """What anybody finds in the database."""
-    store = await open_sql(database_in(directory))
+    store = await open_sql(url)
     try:
         return [await store.turns(session) for session in sessions]
     finally:
@@ -62,7 +63,7 @@ async def test_a_conversation_outlives_the_whole_service(tmp_path: Path) -> None
         await client.close()
         service.end()
 
-        (turns,) = await history(tmp_path, session)
+        (turns,) = await history(database_in(tmp_path), session)
         assert [turn.answer and turn.answer.text for turn in turns] == said[1::2]
         assert (tmp_path / "chat.db").stat().st_mode & 0o777 == 0o600
 
@@ -78,10 +79,44 @@ async def test_a_conversation_outlives_the_whole_service(tmp_path: Path) -> None
     assert (answer["type"], answer["recovered"], answer["open"]) == ("session", False, [])
     assert done["usage"]["prompt_tokens"] == prompt_tokens(*said, "and on")
     assert int(done["cursor"].split("-")[0]) > int(last.split("-")[0])
-    (turns,) = await history(tmp_path, session)
+    (turns,) = await history(database_in(tmp_path), session)
     assert [turn.question.id for turn in turns] == ["m1", "m2", "m3", "m4"]
     assert turns[-1].answer is not None
     assert turns[-1].answer.text == echo_of("and on")
+
+
+@pytest.mark.slow
+async def test_a_server_that_goes_away_under_a_reply_and_comes_back(tmp_path: Path, cluster: Cluster) -> None:
+    url = await cluster.fresh()
+    with running_service(tmp_path, LLM_CHAT_DATABASE_URL=url, LLM_CHAT_ECHO_INTERVAL="0.3") as service:
+        service.worker()
+        gateway = service.gateway()
+        service.ready(gateway)
+        client, other = await JsonClient.open(gateway.ws), await JsonClient.open(gateway.ws)
+        await client.say("message", id="m1", content="patience")
+        await client.until("delta")
+        cluster.kill()
+
+        await other.say("message", id="m1", content="too early")
+        refused = await other.until("error")
+        assert (refused["code"], refused["retryable"]) == ("store_unavailable", True)
+        while text_of(client.log) != echo_of("patience"):
+            await client.until("delta")  # all of it, though it cannot be stored
+        with pytest.raises(TimeoutError):
+            await client.next(1.5)
+        assert gateway.get("/readyz") == (503, {"status": "unready", "reason": "the history cannot be written"})
+
+        cluster.start()
+        done = await client.until("done")
+        assert done["text_sha256"] == sha256(echo_of("patience"))
+        await say(other, "m1", "now")
+        sessions = [client.log[0]["session_id"], other.log[0]["session_id"]]
+        await client.close()
+        await other.close()
+
+    first, second = await history(url, *sessions)
+    assert [turn.answer and sha256(turn.answer.text) for turn in first] == [done["text_sha256"]]
+    assert [turn.question.content for turn in second] == ["now"]
 
 
 async def converse(url: str, number: int) -> tuple[str, list[str]]:
@@ -139,7 +174,7 @@ async def test_the_history_is_what_clients_saw_under_kills_of_workers(tmp_path: 
     with running_service(tmp_path, **settings) as service:
         seen = await under_kills(service, CONVERSATIONS)
 
-    stored = await history(tmp_path, *(session for session, _ in seen))
+    stored = await history(database_in(tmp_path), *(session for session, _ in seen))
     assert [[sha256(turn.answer.text) if turn.answer is not None else None for turn in turns] for turns in stored] == [
         hashes for _, hashes in seen
     ]
