@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -321,3 +322,19 @@ async def test_foreign_pages_are_refused_in_openais_form() -> None:
         response = await home.client.post(PATH, json=chat(), headers={"origin": "https://foreign.example"})
         assert response.status_code == 403
         assert response.json()["error"]["code"] == "origin_not_allowed"
+
+
+async def test_what_is_in_the_background_can_be_followed_on_other_interfaces() -> None:
+    async with house(gateways=2) as home:
+        async with asking(home, PATH, chat(background=True)) as answer:
+            run = await home.run()
+            run.say("one")
+            path = f"/api/sessions/{run.lease.session}/events"
+            stream = home.gates[1].client.stream("GET", path)
+            async with stream as followed, aclosing(followed.aiter_lines()) as lines:
+                seen = ""
+                while '"text":"one"' not in seen:
+                    seen += await anext(lines)
+            assert run.lease.id in seen
+            run.done(" two")
+        assert (await answer).headers["x-llm-chat-session"] == run.lease.session
