@@ -36,8 +36,8 @@ class Begun:
     async def whole(self) -> Response:
         """The response when it has ended; one in the background as soon as it is accepted. Raises Refused."""
         head = self._plan.head
-        reader, form = self._place(lambda id: ResponseWhole(accepted_is_all=head.background))
         try:
+            reader, form = self._place(lambda id: ResponseWhole(accepted_is_all=head.background))
             await reader.take()
         finally:
             self.end()
@@ -50,8 +50,8 @@ class Begun:
 
     async def streamed(self) -> ASGIApp:
         """Its events as they come. Raises Refused where it was not even accepted."""
-        reader, form = self._place(lambda id: ResponseStream(id, self._plan.head))
         try:
+            reader, form = self._place(lambda id: ResponseStream(id, self._plan.head))
             first = await first_payload(reader)
         except BaseException:
             self.end()

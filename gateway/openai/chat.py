@@ -36,7 +36,11 @@ class Chat:
         identity = Identity(id, self._clock.wall_ms() // 1000, shown)
         form = ChatStream(identity, include_usage=asked.include_usage) if asked.stream else ChatWhole(identity)
         exchange = Exchange(self._hub, request, id, form, asked)
-        exchange.begin(model)
+        try:
+            exchange.begin(model)
+        except BaseException:
+            exchange.end()
+            raise
         return await exchange.streamed(form) if isinstance(form, ChatStream) else await exchange.whole(form)
 
 

@@ -1,5 +1,4 @@
 import asyncio
-from contextlib import aclosing
 from typing import Any
 
 import httpx2
@@ -330,11 +329,13 @@ async def test_what_is_in_the_background_can_be_followed_on_other_interfaces() -
             run = await home.run()
             run.say("one")
             path = f"/api/sessions/{run.lease.session}/events"
-            stream = home.gates[1].client.stream("GET", path)
-            async with stream as followed, aclosing(followed.aiter_lines()) as lines:
-                seen = ""
-                while '"text":"one"' not in seen:
-                    seen += await anext(lines)
+            seen = ""
+            async with home.gates[1].client.stream("GET", path) as followed:
+                async for line in followed.aiter_lines():
+                    seen += line
+                    if '"text":"one"' in line:
+                        run.done(" two")
+                    if '"type":"done"' in line:
+                        break
             assert run.lease.id in seen
-            run.done(" two")
         assert (await answer).headers["x-llm-chat-session"] == run.lease.session
