@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import pages
+from gateway import describe, openai, own_pages, pages, rest, vercel
 from gateway.auth import desk
 from gateway.auth.gate import Gate
 from gateway.auth.middleware import Authentication
@@ -21,6 +21,7 @@ from gateway.websocket import ChatSocket
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.settings import Settings
+from shared.store import Store
 
 HUB_CLOSE_TIMEOUT = 0.3  # seconds, twice at most: stopping must not hang on a broker that does not answer
 
@@ -33,13 +34,15 @@ def build_app(
     hub: Hub,
     clock: Clock,
     *,
+    store: Store | None = None,
     name: str = "gateway",
     gate: Gate | None = None,
     on_hub_death: Callable[[], None] = lambda: None,
 ) -> Starlette:
-    """The gateway as an ASGI application. `name` is this process's; `gate` says who may use it (None: everybody);
-    `on_hub_death` is called once where the hub ends by itself: nothing works then, so the process should end too."""
-    health = Health(broker, hub, clock, name)
+    """The gateway as an ASGI application. `store`: where conversations last; None: nowhere. `name` is this process's;
+    `gate` says who may use it (None: everybody); `on_hub_death` is called once where the hub ends by itself: nothing
+    works then, so the process should end too."""
+    health = Health(broker, hub, clock, name, store)
     routes = [
         Route("/", pages.IndexPage().show),
         Route("/livez", health.livez),
@@ -47,6 +50,10 @@ def build_app(
         WebSocketRoute("/ws", Door(ChatSocket(hub, settings), hub)),
         Route("/ws", pages.upgrade_required),
         *desk.routes(gate),
+        *rest.routes(hub, broker, store, clock, settings.gateway),
+        *vercel.routes(hub, broker, settings.gateway),
+        *openai.routes(settings, hub, broker, clock, store),
+        *describe.routes(rest.PATHS, vercel.PATHS, openai.PATHS, largest_message=settings.gateway.max_message_bytes),
         WebSocketRoute("/{path:path}", pages.no_such_socket),
     ]
 
@@ -58,7 +65,11 @@ def build_app(
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(EndQuietly), Middleware(Authentication, gate)],
+        middleware=[
+            Middleware(EndQuietly),
+            *own_pages.middleware(settings.gateway.origins),
+            Middleware(Authentication, gate),
+        ],
         exception_handlers={HTTPException: pages.http_error, Exception: pages.internal_error},
     )
     app.router.redirect_slashes = False

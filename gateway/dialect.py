@@ -1,10 +1,11 @@
 """What a dialect is: a client's frames in, actions out; what the service has to say in, frames out. No I/O."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from shared.errors import ChatError
-from shared.messages import Cursor, Item, Params
+from shared.messages import Cursor, Item, Params, Turn
 
 
 class Say(NamedTuple):
@@ -35,12 +36,19 @@ class Resume(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Get a reply to a message, in a session that is begun first if need be."""
+    """Get a reply to a message, in a session that is begun first if need be.
+
+    `context`: turns that go before `content`, in place of the session's own; `content` may be empty then. `meta`: what
+    is kept with the message for the interface by which it came. `stored`: whether the history keeps it.
+    """
 
     id: str
     content: str
     model: str | None = None
     params: Params = Params()
+    context: tuple[Turn, ...] = ()
+    meta: Mapping[str, Any] = MappingProxyType({})
+    stored: bool = True
 
 
 class Stop(NamedTuple):

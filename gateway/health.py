@@ -12,13 +12,16 @@ from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import ChatError
 from shared.messages import Stats
+from shared.store import Store
 
 BROKER_TIMEOUT = 1.0  # seconds; a broker that is slower than this is of no use to a chat
+STORE_TIMEOUT = 1.0  # the same
 _NEVER_CACHED = {"cache-control": "no-store"}
 
 STOPPING = "stopping"
 NO_BROKER = "the broker cannot be reached"
 NO_WORKER = "no worker has been seen lately"
+NO_STORE = "the history cannot be written"
 
 
 class Stoppable(Protocol):
@@ -30,8 +33,9 @@ class Stoppable(Protocol):
 class Health:
     """The two endpoints."""
 
-    def __init__(self, broker: GatewayBroker, hub: Stoppable, clock: Clock, name: str) -> None:
+    def __init__(self, broker: GatewayBroker, hub: Stoppable, clock: Clock, name: str, store: Store | None) -> None:
         self._broker = broker
+        self._store = store
         self._hub = hub
         self._clock = clock
         self._name = name
@@ -43,8 +47,8 @@ class Health:
 
     async def readyz(self, request: Request) -> JSONResponse:
         """200, or 503 with the reason in plain words; `?verbose` adds what operators ask next."""
-        stats = await self._stats()
-        found = checks(self._hub.stopping, stats)
+        stats, stored = await asyncio.gather(self._stats(), self._stored())
+        found = checks(self._hub.stopping, stats, stored=stored)
         reason = next((reason for reason in found.values() if reason != "ok"), None)
         body: dict[str, Any] = {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
         if "verbose" in request.query_params:
@@ -57,6 +61,15 @@ class Health:
         except (TimeoutError, ChatError):
             return None
 
+    async def _stored(self) -> bool:
+        if self._store is None:
+            return True
+        try:
+            await asyncio.wait_for(self._store.check(), STORE_TIMEOUT)
+        except (TimeoutError, ChatError):
+            return False
+        return True
+
     def _details(self, found: dict[str, str], stats: Stats | None) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
@@ -67,10 +80,11 @@ class Health:
         }
 
 
-def checks(stopping: bool, stats: Stats | None) -> dict[str, str]:
+def checks(stopping: bool, stats: Stats | None, *, stored: bool = True) -> dict[str, str]:
     """What is looked at, the gravest first: `ok`, or what is wrong. Without its broker nothing is known of workers."""
     return {
         "process": STOPPING if stopping else "ok",
         "broker": NO_BROKER if stats is None else "ok",
+        "store": "ok" if stored else NO_STORE,
         "worker": NO_WORKER if stats is None or not stats.workers else "ok",
     }

@@ -13,27 +13,22 @@ from functools import partial
 
 import structlog
 
+from gateway import deletions
 from gateway.answers import ignore, then
 from gateway.connection import Connection
-from gateway.dialect import Ask, Dialect
-from gateway.line import Entry
+from gateway.conversation import Conversation
+from gateway.dialect import Ask
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
 from gateway.partings import Partings
 from gateway.patience import Patience
+from gateway.reviving import Reviving
 from gateway.stops import Stops
+from gateway.submitting import Keeping, Submitting
 from shared.broker import GatewayBroker
 from shared.clock import Clock
-from shared.errors import Busy, ChatError, SessionNotFound, UnknownId
-from shared.messages import (
-    TERMINAL,
-    Accepted,
-    Attached,
-    Batch,
-    Cursor,
-    Item,
-    Page,
-)
+from shared.errors import ChatError, SessionNotFound, UnknownId
+from shared.messages import TERMINAL, Attached, Batch, Cursor, Item, Page
 
 PAGE_BYTES = 8 << 10
 SILENCE = 1.0  # seconds: a running session that says nothing between two ticks is checked by position
@@ -43,12 +38,17 @@ log = structlog.get_logger("gateway")
 class Hub:
     """All of it runs in the event loop's thread, in callbacks."""
 
-    def __init__(self, broker: GatewayBroker, clock: Clock, patience: Patience) -> None:
+    def __init__(self, broker: GatewayBroker, clock: Clock, patience: Patience, keeping: Keeping | None = None) -> None:
         self._broker = broker
+        self._keeping = keeping
+        self.history = None if keeping is None else keeping.history  # the store, with what the broker knows besides
+        self._submitting = Submitting(self, broker, keeping)
+        self._reviving = Reviving(self, broker, keeping)
         self._clock = clock
         self._patience = patience
         self._stops = Stops(broker)
         self._partings = Partings(broker)
+        self.deletions = deletions.Deletions(broker)
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
@@ -81,6 +81,8 @@ class Hub:
         if batch.lost:
             self._losses += 1
             self._attach_again()
+        for id in batch.gone:
+            self._gone(self._sessions.get(id))
         for news in batch.places:
             session = self._sessions.get(news.session)
             if session is not None and session.waits(news.id):
@@ -101,7 +103,7 @@ class Hub:
             if not connection.outbox.offer(item):
                 self._catch_up(connection)
         if item.flags & TERMINAL:
-            self._advance(session)
+            self._submitting.ended(session, item)
         else:
             session.take_lane()
 
@@ -128,26 +130,44 @@ class Hub:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SILENCE, self._tick)
 
-    def begin(self, connection: Connection, system: str | None, model: str | None) -> None:
-        """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it."""
-        session = LiveSession(f"s_{secrets.token_hex(12)}", connection.caller.owner, system, model)
+    def begin(self, connection: Connection, system: str | None, model: str | None, *, stored: bool = True) -> None:
+        """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it.
+        `stored`: its conversation is to last, if there is a store."""
+        conversation = Conversation(loaded=True) if stored and self._keeping is not None else None
+        session = LiveSession(f"s_{secrets.token_hex(12)}", connection.caller.owner, system, model, conversation)
         self._sessions[session.id] = session
         connection.session = session
         session.joining += 1
         self._broker.open(session.id, session.owner, session.system, session.model)
-        self._join(connection, session, None, resumed=False)
+        self._join(connection, session, None, partial(self.not_joined, connection, session), resumed=False)
 
     def resume(self, connection: Connection, id: str, after: Cursor | None) -> None:
         """Join a session that exists, somewhere."""
-        session = self._sessions.get(id) or LiveSession(id, "", None, None)
+        conversation = None if self._keeping is None else Conversation(loaded=False)
+        session = self._sessions.get(id) or LiveSession(id, "", None, None, conversation)
         self._sessions[id] = session
         session.joining += 1
         connection.begin_joining()
-        self._join(connection, session, after, resumed=True)
+        not_known = partial(self._reviving.revive, connection, session, after)
+        self._join(connection, session, after, not_known, resumed=True)
 
-    def _join(self, connection: Connection, session: LiveSession, after: Cursor | None, *, resumed: bool) -> None:
-        joined = partial(self._joined, connection, session, after, resumed, self._losses)
-        then(self._broker.attach(session.id, after), joined, partial(self._not_joined, connection, session))
+    def join_revived(self, connection: Connection, session: LiveSession, after: Cursor | None) -> None:
+        """The broker, which did not know a session that the store knows, knows it now."""
+        not_known = partial(self.not_joined, connection, session)
+        self._join(connection, session, after, not_known, resumed=True, revived=True)
+
+    def _join(
+        self,
+        connection: Connection,
+        session: LiveSession,
+        after: Cursor | None,
+        not_joined: Callable[[ChatError], None],
+        *,
+        resumed: bool,
+        revived: bool = False,
+    ) -> None:
+        joined = partial(self._joined, connection, session, after, resumed, revived, self._losses)
+        then(self._broker.attach(session.id, after), joined, not_joined)
 
     def _joined(
         self,
@@ -155,12 +175,13 @@ class Hub:
         session: LiveSession,
         after: Cursor | None,
         resumed: bool,
+        revived: bool,
         losses: int,
         answer: Attached,
     ) -> None:
         self._see_epoch(answer.epoch)
         if answer.owner != connection.caller.owner:  # another's session is one that does not exist
-            self._not_joined(connection, session, SessionNotFound())
+            self.not_joined(connection, session, SessionNotFound())
             return
         session.joining -= 1
         session.attached(answer, after)
@@ -172,16 +193,18 @@ class Hub:
         session.connections.append(connection)
         page = answer.page
         first = page.items[0].index if page.items else answer.newest + 1
-        connection.outbox.begin(after if page.recovered else None, first)
-        said = connection.dialect.joined(session.id, resumed=resumed, recovered=page.recovered, open=answer.open)
+        recovered = page.recovered and not revived
+        connection.outbox.begin(after if recovered else None, first)
+        said = connection.dialect.joined(session.id, resumed=resumed, recovered=recovered, open=answer.open)
         connection.outbox.put(said)
         if session.line.submitting is None or not page.items:  # else an Accepted comes first; its answer reads again
             self._write_page(connection, session, page)
         if losses != self._losses:
-            self._attach_again_one(session)  # the answer may be older than the loss
+            self.attach_again(session)  # the answer may be older than the loss
         connection.end_joining()
 
-    def _not_joined(self, connection: Connection, session: LiveSession, error: ChatError) -> None:
+    def not_joined(self, connection: Connection, session: LiveSession, error: ChatError) -> None:
+        """There is no such session for this connection, or nobody can say now."""
         session.joining -= 1
         self._leave(session)
         if connection not in self._connections:
@@ -210,63 +233,30 @@ class Hub:
         """The last one out ends the subscription."""
         if not session.connections and not session.joining and self._sessions.get(session.id) is session:
             del self._sessions[session.id]
+            self._submitting.left(session)
             self._partings.detach(session.id)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
     def ask(self, connection: Connection, ask: Ask) -> None:
         """Submit a message, now or when its turn comes."""
-        session = connection.session
-        if session is None:
-            connection.outbox.put(connection.dialect.refused(ask.id, SessionNotFound()))
-        elif session.line.holds(ask.id, connection):
-            return  # the same id again: its one `accepted` is still to come
-        elif session.line.push(Entry(connection, ask)):
-            self._advance(session)
-        else:
-            connection.outbox.put(connection.dialect.refused(ask.id, Busy()))
+        self._submitting.ask(connection, ask)
 
-    def _advance(self, session: LiveSession) -> None:
-        entry = session.line.take()
-        if entry is None:
-            return
-        if entry.stopped:
-            self._broker.cancel(session.id, entry.ask.id)  # in the same batch of calls: no loss comes between the two
-        answer = self._broker.submit(session.submission(entry.ask))
-        then(answer, partial(self._accepted, session, entry), partial(self._not_accepted, session, entry))
-
-    def _accepted(self, session: LiveSession, entry: Entry, answer: Accepted) -> None:
-        session.accepted(entry.ask.id, answer.generation, ended=answer.ended)
-        self._tell(session, entry, lambda dialect: dialect.accepted(entry.ask.id, answer.place))
-        self._release(session)
-
-    def _not_accepted(self, session: LiveSession, entry: Entry, error: ChatError) -> None:
-        if isinstance(error, Busy):
-            session.line.busy(error.detail)
-        elif isinstance(error, SessionNotFound) and self._sessions.get(session.id) is session:
-            session.line.busy(0)  # the broker has lost its memory: once it knows the session again the message is new
-            session.release()  # and what was held back will never be accepted
-            self._attach_again_one(session)
-        else:
-            session.line.failed()
-            self._tell(session, entry, lambda dialect: dialect.refused(entry.ask.id, error))
-        if entry.sender not in self._connections:
-            session.line.drop(entry.sender)  # it may have gone back to the line
-        self._release(session)
-
-    def _release(self, session: LiveSession) -> None:
-        """The submit has its answer: what was held back may go, and so may the next message."""
+    def settle(self, session: LiveSession) -> None:
+        """A submit has its answer: what was held back may go."""
         for item in session.release():
             self._deliver(session, item)
         for connection in session.connections:
             if not connection.outbox.live:
                 self._catch_up(connection)
-        self._advance(session)
 
-    def _tell(self, session: LiveSession, entry: Entry, say: Callable[[Dialect], list[bytes]]) -> None:
-        sender = entry.sender
-        if isinstance(sender, Connection) and sender.session is session and sender in self._connections:
-            sender.outbox.put(say(sender.dialect))
+    def has(self, session: LiveSession) -> bool:
+        """Whether it is still attached here."""
+        return self._sessions.get(session.id) is session
+
+    def knows(self, sender: object) -> bool:
+        """Whether it is a connection that is still here."""
+        return sender in self._connections
 
     def stop(self, connection: Connection, id: str) -> None:
         """Cancel a reply, wherever it is."""
@@ -323,7 +313,7 @@ class Hub:
             self._catch_up(connection)
         else:
             outbox.live = True
-        self._advance(session)
+        self._submitting.advance(session)
 
     # --- losses ------------------------------------------------------------------------------------------------------
 
@@ -343,12 +333,13 @@ class Hub:
     def _attach_again(self) -> None:
         for session in self._sessions.values():
             if session.connections:
-                self._attach_again_one(session)
+                self.attach_again(session)
 
-    def _attach_again_one(self, session: LiveSession) -> None:
+    def attach_again(self, session: LiveSession) -> None:
         """Subscribe anew, at the last event that came by the old subscription."""
-        self._broker.open(session.id, session.owner, session.system, session.model, session.generation)
-        then(self._broker.attach(session.id, session.after), partial(self._attached_again, session), ignore)
+        self._broker.open(*session.known)
+        answer = self._broker.attach(session.id, session.after)
+        then(answer, partial(self._attached_again, session), partial(self._gone, session))
 
     def _attached_again(self, session: LiveSession, answer: Attached) -> None:
         self._see_epoch(answer.epoch)
@@ -357,7 +348,13 @@ class Hub:
             if not session.hold_back(item):
                 self._deliver(session, item)
         self._close_gaps(session)
-        self._advance(session)
+        self._submitting.advance(session)
+
+    def _gone(self, session: LiveSession | None, error: ChatError = deletions.GONE) -> None:
+        """It has been forgotten; or an attach failed, for that reason or another."""
+        if isinstance(error, SessionNotFound) and session and self._sessions.get(session.id) is session:
+            deletions.tell(self._sessions.pop(session.id))
+            self._submitting.left(session)
 
     def _close_gaps(self, session: LiveSession) -> None:
         for connection in session.connections:
@@ -395,12 +392,14 @@ class Hub:
     def going_away(self, retry_after_ms: int) -> None:
         """Tell every client that can be told; each another time, for all at once would be a second outage."""
         for connection in self._connections:
-            delay = round(retry_after_ms * random.uniform(0.5, 1.5))
-            connection.outbox.put(connection.dialect.going_away(delay))
+            connection.outbox.put(connection.dialect.going_away(round(retry_after_ms * random.uniform(0.5, 1.5))))
 
     async def close(self) -> None:
         """Stop the clockwork."""
         self._stops.forget()
+        self.deletions.close()
+        await self._submitting.close()
+        await self._reviving.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

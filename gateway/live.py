@@ -1,7 +1,11 @@
 """A session that is attached here: its connections, its line, and how much of it this gateway has seen."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from gateway.conversation import Conversation
 from gateway.dialect import Ask
 from gateway.line import Line
 from shared.messages import (
@@ -34,6 +38,8 @@ class LiveSession:
         "_newest",
         "_seen",
         "connections",
+        "conversation",
+        "epoch",
         "generation",
         "heard_at",
         "id",
@@ -46,11 +52,15 @@ class LiveSession:
         "system",
     )
 
-    def __init__(self, id: str, owner: str, system: str | None, model: str | None) -> None:
+    def __init__(
+        self, id: str, owner: str, system: str | None, model: str | None, conversation: Conversation | None = None
+    ) -> None:
         self.id = id
+        self.conversation = conversation  # None: it is not stored
         self.owner = owner
         self.system = system
         self.model = model
+        self.epoch = ""  # the broker's memory that knew the session when it was last attached
         self.connections: list[Connection] = []
         self.joining = 0  # connections whose attach has no answer yet
         self.line = Line()
@@ -90,6 +100,11 @@ class LiveSession:
         return True
 
     @property
+    def known(self) -> tuple[str, str, str | None, str | None, int, str]:
+        """All by which a broker may be told of it again."""
+        return self.id, self.owner, self.system, self.model, self.generation, self.epoch
+
+    @property
     def open(self) -> list[str]:
         """The ids that are accepted and have no terminal."""
         return [self.running_id] if self.line.running else []
@@ -99,19 +114,22 @@ class LiveSession:
         running = self.line.running
         return running > self._begun and self.running_id == id
 
-    def submission(self, ask: Ask) -> Submission:
-        """A message as the broker takes it. Its context is the system prompt and itself: nothing else is stored."""
-        system = (Turn("system", self.system),) if self.system else ()
-        turns = (*system, Turn("user", ask.content))
-        request = GenerationRequest(turns, ask.model or self.model, ask.params)
-        return Submission(self.id, ask.id, self.generation, encode_request(request))
+    def submission(self, ask: Ask, earlier: Iterable[Turn] = (), *, stored: bool = False) -> Submission:
+        """A message as the broker takes it. Its context is its own, else the system prompt and `earlier` turns."""
+        context = ask.context or (*((Turn("system", self.system),) if self.system else ()), *earlier)
+        turns = (*context, Turn("user", ask.content)) if ask.content else context
+        request = GenerationRequest(turns, ask.model or self.model, ask.params, stored)
+        note = msgspec.json.encode(ask.meta) if ask.meta else b""
+        return Submission(self.id, ask.id, self.generation, encode_request(request), note)
 
     def attached(self, answer: Attached, after: Cursor | None = None) -> None:
         """Learn what the broker knows, and from a reader's cursor what it may have forgotten: a broker without its
         memory and with a clock that was set back would otherwise give generations that are older than the reader's."""
-        self.owner, self.system, self.model = answer.owner, answer.system, answer.model
+        self.owner, self.system, self.model, self.epoch = answer.owner, answer.system, answer.model, answer.epoch
         self.know(answer.newest)
         self.line.ended(answer.ended)
+        if self.conversation is not None and not answer.page.recovered:
+            self.conversation.loaded = False  # a terminal may be among what is gone
         claimed = 0 if after is None or after.generation > FURTHEST else after.generation
         self.generation = max(self.generation, claimed)
         if self.line.submitting is None:  # else it may be what is being submitted, which has no Accepted yet
@@ -148,6 +166,8 @@ class LiveSession:
         generation, line = item.generation, self.line
         if item.flags & TERMINAL:
             line.ended(generation)
+            if self.conversation is not None:
+                self.conversation.ended(item.id, generation)
         elif generation > line.running:
             self._started(generation, item.id)
         if generation > self.generation:
@@ -183,6 +203,8 @@ class LiveSession:
         """The broker has lost its memory. Returns whether a reply was under way."""
         pending = self.line.running != 0
         self.line.reset()
+        if self.conversation is not None:
+            self.conversation.loaded = False  # a terminal may have been stored that nobody will see
         self.lane = self._last = None
         self._newest = self._last_index = self._seen = -1
         self._held = []

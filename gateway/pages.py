@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.websockets import WebSocket
 
+from gateway.refusals import NotFound, refuse
+
 INDEX = Path(__file__).parent / "static" / "index.html"
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
@@ -45,13 +47,16 @@ def _policy(text: str) -> str:
 
 
 def error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """An answer for programs that people can read too."""
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers=headers)
+    """An answer for programs that people can read too: the fields of the WebSocket's `error`."""
+    body = {"type": "error", "code": code, "message": message, "retryable": status >= 500}
+    return JSONResponse(body, status, headers=headers)
 
 
 async def http_error(request: Request, failure: Exception) -> Response:
     """Starlette's own refusals, such as 404 and 405, in the same form."""
     assert isinstance(failure, HTTPException)
+    if failure.status_code == 404:
+        return refuse(NotFound())
     code = HTTPStatus(failure.status_code).name.lower()
     return error(failure.status_code, code, failure.detail, dict(failure.headers or {}))
 

@@ -17,15 +17,18 @@ from gateway.auth.opening import decided, open_checks
 from gateway.hub import Hub
 from gateway.patience import Patience
 from gateway.server import SIGNALS, Server, configure
+from gateway.submitting import Keeping
 from shared.broker import GatewayBroker
 from shared.brokers import open_gateway_broker
 from shared.children import watch_parent
 from shared.clock import SystemClock
 from shared.garbage import settle
 from shared.settings import Settings
+from shared.store import Store, open_store
+from shared.window import Window
 
 WRONG_SETTING = 2  # the exit status: starting again would not help
-BROKER_CLOSE_TIMEOUT = 0.5  # seconds
+CLOSE_TIMEOUT = 0.5  # seconds, for the broker and again for the store
 
 log = structlog.get_logger("gateway")
 
@@ -42,18 +45,23 @@ def serve(settings: Settings, sockets: list[socket.socket], *, has_parent: bool 
 
 async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: bool) -> int:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    store: Store | None = None
     try:
         checks = open_checks(decided(settings, sockets).auth, SystemClock())
+        store = await open_store(settings)
         broker = await _unless_stopped(asyncio.ensure_future(open_gateway_broker(settings, name)))
     except ValueError as error:
         sys.stderr.write(f"gateway: {error}\n")
+        await _close(store)
         return WRONG_SETTING
     if broker is None:
+        await _close(store)
         return 0
     try:
-        return await _serve_with(broker, checks, settings, sockets, name, has_parent)
+        return await _serve_with(broker, store, checks, settings, sockets, name, has_parent)
     finally:
         await _close(broker)
+        await _close(store)
 
 
 async def _unless_stopped(opening: asyncio.Future[GatewayBroker]) -> GatewayBroker | None:
@@ -74,13 +82,15 @@ async def _unless_stopped(opening: asyncio.Future[GatewayBroker]) -> GatewayBrok
     return None
 
 
-async def _close(broker: GatewayBroker) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(broker.close(), BROKER_CLOSE_TIMEOUT)
+async def _close(what: GatewayBroker | Store | None) -> None:
+    if what is not None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(what.close(), CLOSE_TIMEOUT)
 
 
 async def _serve_with(
     broker: GatewayBroker,
+    store: Store | None,
     checks: Checks | None,
     settings: Settings,
     sockets: list[socket.socket],
@@ -89,9 +99,12 @@ async def _serve_with(
 ) -> int:
     clock = SystemClock()
     keys = None if checks is None else checks.ring
-    hub = Hub(broker, clock, Patience(settings.gateway.send_timeout, settings.gateway.idle_timeout, keys))
     gate = None if checks is None else GuardedGate(checks, broker, clock)
-    app = build_app(settings, broker, hub, clock, name=name, gate=gate, on_hub_death=lambda: server.fail())
+    window = Window(settings.context.tokens, settings.context.reply_tokens)
+    keeping = None if store is None else Keeping(store, broker, clock, window)
+    patience = Patience(settings.gateway.send_timeout, settings.gateway.idle_timeout, keys)
+    hub = Hub(broker, clock, patience, keeping)
+    app = build_app(settings, broker, hub, clock, store=store, name=name, gate=gate, on_hub_death=lambda: server.fail())
     server = Server(configure(app, settings.gateway), hub, settings.gateway.drain_delay)
     if has_parent:
         watch_parent(asyncio.get_running_loop(), server.stop)

@@ -50,7 +50,9 @@ class _Resume(msgspec.Struct):
     after: str | None = None
 
 
-class _Params(msgspec.Struct):
+class ParamsIn(msgspec.Struct):
+    """Sampling parameters; what is left out is the engine's choice."""
+
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
@@ -62,7 +64,7 @@ class _Message(msgspec.Struct):
     id: Name
     content: Text
     model: Name | None = None
-    params: _Params | None = None
+    params: ParamsIn | None = None
 
 
 class _Cancel(msgspec.Struct):
@@ -198,8 +200,7 @@ class JsonDialect:
         self._begun = True
 
     def _message(self, frame: _Message) -> Sequence[Action]:
-        params = Params() if frame.params is None else Params(**msgspec.structs.asdict(frame.params))
-        ask = Ask(frame.id, frame.content, frame.model, params)
+        ask = Ask(frame.id, frame.content, frame.model, params_of(frame.params))
         if self._begun:
             return [ask]
         self._begun = True
@@ -253,6 +254,18 @@ class JsonDialect:
         return [_encode(_GoingAway(retry_after_ms))]
 
 
+def params_of(params: ParamsIn | None) -> Params:
+    """As the engine is asked."""
+    return Params() if params is None else Params(**msgspec.structs.asdict(params))
+
+
+def terminal_frame(id: str, cursor: Cursor, end: Done | Failed) -> bytes:
+    """The terminal of a reply that is known from elsewhere than its session's queue."""
+    if isinstance(end, Failed):
+        return _encode(_Error(end.code, end.message, end.retryable, id, str(cursor)))
+    return _encode(_Done(id, str(cursor), end.finish_reason, end.usage, end.timing, end.text_sha256, end.receipt))
+
+
 def _frame(item: Item, cursor: str, event: Started | Delta | Takeover | Done | Failed) -> _Frame:
     match event:
         case Started(model):
@@ -291,4 +304,16 @@ _HANDLERS = {
     "message": _handler(_Message, JsonDialect._message),
     "cancel": _handler(_Cancel, JsonDialect._cancel),
     "ping": _handler(_Ping, JsonDialect._ping),
+}
+
+# The types of all frames, for descriptions of the protocol.
+CLIENT_FRAMES: dict[str, type[msgspec.Struct]] = {
+    "start": _Start,
+    "resume": _Resume,
+    "message": _Message,
+    "cancel": _Cancel,
+    "ping": _Ping,
+}
+SERVER_FRAMES: dict[str, type[msgspec.Struct]] = {
+    str(one.__struct_config__.tag): one for one in _Frame.__subclasses__()
 }

@@ -78,7 +78,7 @@ def _resolve(host: str | None, port: int) -> list[tuple[int, str]]:
 
 
 def _bind(family: int, address: str, port: int) -> socket.socket:
-    one = socket.socket(family, socket.SOCK_STREAM)
+    one = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
         if family == socket.AF_INET6:

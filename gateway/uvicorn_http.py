@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from gateway.deadlines import Deadlines
 from gateway.ws.protocol import WebSocketProtocol
 
+ABORT = "llm_chat.abort"  # the extension in an ASGI scope by which a connection can be dropped, with what is unsent
 HEADERS_LIMIT = 65_536  # bytes of one request's line and headers
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -48,6 +49,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.nascent.add(self)
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}  # `self.abort` would be a cycle
 
     def on_headers_complete(self) -> None:
         self.nascent.discard(self)

@@ -35,6 +35,7 @@ from shared.messages import (
     Flush,
     Page,
     Polled,
+    Recalled,
     Refusal,
     Stats,
     Submission,
@@ -44,9 +45,15 @@ from shared.messages import (
 class GatewayBroker(Protocol):
     """What a gateway process may do. One object per process; its name is the process's."""
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> Future[None]:
+    def open(
+        self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0, epoch: str = ""
+    ) -> Future[None]:
         """Make the session known. Its new generations are to be above `floor`: the newest one that the caller knows,
-        for the sake of readers whose events a memory has lost that knew it. Repeating it changes nothing else."""
+        for the sake of readers whose events a memory has lost that knew it. Repeating it changes nothing else.
+
+        `epoch`: the memory in which the caller has known the session. Where it is this very one, and the session is not
+        there, it has been forgotten, and stays so: SessionNotFound.
+        """
         ...
 
     def submit(self, submission: Submission) -> Future[Accepted]:
@@ -88,13 +95,24 @@ class GatewayBroker(Protocol):
         whole item. Fails with SessionNotFound."""
         ...
 
+    def recall(self, session: str, id: str) -> Future[Recalled]:
+        """What was submitted under this id, with a note, for as long as its reply is kept. Fails with SessionNotFound
+        and UnknownId."""
+        ...
+
+    def annotate(self, session: str, id: str, note: bytes) -> Future[None]:
+        """Replace the note that a message was submitted with; an empty one ends its being recalled. Fails as `recall`
+        does."""
+        ...
+
     def newest(self, sessions: Sequence[str]) -> Future[list[int]]:
         """The index of each session's last item (-1: none, or no such session): the check of sessions that have been
         silent."""
         ...
 
     def forget(self, session: str) -> Future[None]:
-        """Remove the session with all it holds, at once. What runs for it is aborted; nothing brings it back."""
+        """Remove the session with all it holds, at once. What runs for it is aborted; the gateways that are attached to
+        it hear of it by `Batch.gone`, and by a failing `open` where that was lost."""
         ...
 
     def spend(self, token: str, spender: str, epoch: str, ttl: float) -> Future[bool]:

@@ -127,3 +127,10 @@ class Expired(ChatError):
 
     code = "expired"
     sentence = "No worker took the message in time."
+
+
+class StoreUnavailable(ChatError):
+    """The store cannot be reached or takes no more: nothing new is accepted, the same request may be sent again."""
+
+    code = "store_unavailable"
+    sentence = "The history cannot be written at the moment; try again later."

@@ -72,11 +72,13 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class GenerationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All that an engine needs: engines keep no state of their own. To the broker it is bytes."""
+    """All that an engine needs: engines keep no state of their own. To the broker it is bytes. `stored`: the message
+    is in the store, where its answer is to go too, before its terminal is visible."""
 
     turns: tuple[Turn, ...]
     model: str | None = None
     params: Params = Params()
+    stored: bool = False
 
 
 _request_encoder = msgspec.msgpack.Encoder()
@@ -268,12 +270,14 @@ def text_of(items: Iterable[Item]) -> str:
 
 
 class Submission(msgspec.Struct, frozen=True, array_like=True):
-    """A message on its way into the queue. `floor`: the new generation must be above it."""
+    """A message on its way into the queue. `floor`: the new generation must be above it. `note`: what a gateway wants
+    to know of it later; with one, the request is kept as long as the reply is."""
 
     session: str
     id: str
     floor: int
     request: bytes
+    note: bytes = b""
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True):
@@ -284,6 +288,20 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True):
     place: int = 0
     repeated: bool = False
     ended: bool = False
+
+
+class Recalled(msgspec.Struct, frozen=True, array_like=True):
+    """A message as it was submitted, with a note. `before`: the last event that is kept of what went before its reply
+    (None: the reply is the first); `newest`: its own last event so far. `last`: no message of the session came after
+    it."""
+
+    owner: str
+    request: bytes
+    note: bytes
+    before: Cursor | None
+    newest: Cursor | None
+    ended: bool
+    last: bool
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):
@@ -324,13 +342,15 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 class Batch(msgspec.Struct, frozen=True, array_like=True):
     """What one drain brings a gateway process for all its sessions.
 
-    `lost`: the subscriptions are gone (new link, silence, overflow, new epoch): attach every session again.
+    `lost`: the subscriptions are gone (new link, silence, overflow, new epoch): attach every session again. `gone`:
+    sessions that have been forgotten.
     """
 
     epoch: str
     lost: bool
     items: list[Item]
     places: list[Place]
+    gone: list[str] = []
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):

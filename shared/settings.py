@@ -36,6 +36,10 @@ def _origins(value: object) -> object:
     return tuple(found)
 
 
+def _names(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 def _base_url(value: object) -> object:
     if isinstance(value, str) and not re.match(r"https?://[^/\s]", value.strip()):
         raise ValueError("a base URL starts with http:// or https://")
@@ -51,6 +55,7 @@ Name = Annotated[str, Field(min_length=1)]
 Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OptionalDuration = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Level = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)]
 
 
@@ -65,6 +70,23 @@ class BrokerSettings(Section):
 
     url: Name = "manager:"
     """where the broker is: manager: in a default directory per user, manager:///some/dir elsewhere"""
+
+
+class DatabaseSettings(Section):
+    """Where conversations last."""
+
+    url: SecretStr = SecretStr("sqlite:")
+    """where conversations are kept: sqlite: in a file in a default directory, sqlite+aiosqlite:///file, \
+postgresql+asyncpg://user:password@host/name, or none"""
+
+
+class ContextSettings(Section):
+    """How much of a conversation the model is given."""
+
+    tokens: Annotated[int, Field(ge=256)] = 32_768
+    """tokens that the model can read and write together, at four characters each"""
+    reply_tokens: Annotated[int, Field(ge=1)] = 4_096
+    """tokens of it that are left for the reply, where the message asks for no other number"""
 
 
 class QueueSettings(Section):
@@ -155,6 +177,8 @@ class GatewaySettings(Section):
 
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     """gateway processes on the same port"""
+    models: Names = ()
+    """models that clients of /v1 may name, separated by commas (unset: what the engine's settings say)"""
     origins: Origins = ()
     """pages of other origins that may connect, separated by commas, as in https://chat.example.org"""
     handshake_timeout: Duration = 10.0
@@ -207,6 +231,8 @@ class Settings(BaseSettings):
     max_attempts: Count = 20
     """workers that a reply may lose before it is given up"""
     broker: BrokerSettings = BrokerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    context: ContextSettings = ContextSettings()
     queue: QueueSettings = QueueSettings()
     lease: LeaseSettings = LeaseSettings()
     reply: ReplySettings = ReplySettings()
@@ -369,5 +395,6 @@ def _sentence(error: ValidationError, found: Mapping[tuple[str, ...], str], own:
     if entry.path not in found and not os.environ.get(entry.variable):
         where = f"{DOTENV}: {where}"
     expected = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    shown = "" if entry.path[-1].endswith("_key") else f" (it is {str(first['input'])[:80]!r})"
+    secret = entry.path[-1].endswith("_key") or entry.path == ("database", "url")
+    shown = "" if secret else f" (it is {str(first['input'])[:80]!r})"
     return f"{where}: {expected}{shown}"

@@ -11,18 +11,23 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 import uvloop
 
+if TYPE_CHECKING:
+    from tests.postgres import Cluster
+
 
 def pytest_configure() -> None:
-    """The settings of whoever runs the tests are not the tests' business. And uvloop's first loop opens a pipe that
-    stays for the life of the process: better now than in a test."""
+    """The settings of whoever runs the tests are not the tests' business, nor is what they have stored. And uvloop's
+    first loop opens a pipe that stays for the life of the process: better now than in a test."""
     uvloop.new_event_loop().close()
     for name in [name for name in os.environ if name.upper().startswith("LLM_CHAT_")]:
         del os.environ[name]
+    os.environ["LLM_CHAT_DATABASE_URL"] = "none"  # else it is a file of whoever runs the tests
 
 
 def require(condition: object, reason: str) -> None:
@@ -79,8 +84,8 @@ def threads() -> dict[int, str]:
 
 def children() -> dict[int, str]:
     """The child processes, unreaped ones included."""
-    lists = list(Path("/proc/self/task").glob("*/children"))
-    pids = [int(pid) for file in lists for pid in file.read_text().split()]
+    lists = [_text(file) for file in Path("/proc/self/task").glob("*/children")]
+    pids = [int(pid) for text in lists for pid in text.split()]
     if not lists:  # not on Linux
         pids = [process.pid for process in psutil.Process().children()]
     return {pid: _command(pid) for pid in pids}
@@ -99,6 +104,14 @@ def files() -> dict[int, str]:
 
 
 KINDS: dict[str, Callable[[], dict[int, str]]] = {"threads": threads, "children": children, "files": files}
+
+
+def _text(file: Path) -> str:
+    """Of a thread's file; the thread may have ended since it was listed."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def _command(pid: int) -> str:
@@ -158,3 +171,13 @@ async def _no_tasks_left() -> AsyncIterator[None]:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:
         pytest.fail("the test left behind tasks: " + "; ".join(map(repr, left)), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator["Cluster"]:
+    """A PostgreSQL of our own."""
+    from tests.postgres import Cluster
+
+    cluster = Cluster()
+    yield cluster
+    cluster.remove()

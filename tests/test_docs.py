@@ -72,7 +72,7 @@ def test_every_type_and_its_fields(heading: str, frames: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("inner", "struct"),
     [
-        ("params", protocol._Params),
+        ("params", protocol.ParamsIn),
         ("usage", Usage),
         ("timing", Timing),
         ("receipt", Receipt),

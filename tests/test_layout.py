@@ -15,12 +15,18 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.__main__"},
     {"gateway.server"},
     {"gateway.app"},
-    {"gateway.websocket", "gateway.health", "gateway.pages"},
+    {"gateway.websocket", "gateway.health", "gateway.pages", "gateway.rest", "gateway.vercel", "gateway.describe"},
+    {"gateway.openai.routes"},
+    {"gateway.openai.chat", "gateway.openai.responses", "gateway.openai.socket"},
+    {"gateway.streams"},
     {"gateway.auth.middleware", "gateway.auth.desk"},
     {"gateway.auth.opening"},
     {"gateway.auth.gate"},
     {"gateway.hub"},
-    {"gateway.protocol", "gateway.plain", "gateway.line", "gateway.outbox", "gateway.dialect"},
+    {"gateway.reviving"},
+    {"gateway.submitting"},
+    {"gateway.history"},
+    {"gateway.protocol", "gateway.plain", "gateway.line", "gateway.outbox", "gateway.dialect", "gateway.conversation"},
     {"gateway.ws.protocol", "gateway.ws.asgi", "gateway.ws.parser", "gateway.ws.handshake", "gateway.ws.keepalive"},
 )
 PURE = (
@@ -37,6 +43,10 @@ PURE = (
     "gateway.auth.jwt_check",
     "gateway.auth.tickets",
     "gateway.auth.credentials",
+    *(f"gateway.openai.{side}_{what}" for side in ("chat", "response") for what in ("request", "reply")),
+    "gateway.openai.form",
+    "gateway.conversation",
+    "shared.window",
     "worker.batching",
     "shared.brokers.state",
 )
@@ -97,12 +107,12 @@ def problems(modules: Mapping[str, str]) -> list[str]:
 def _forbidden(module: str, target: str) -> bool:
     package, wanted = module.split(".")[0], target.split(".")[0]
     ours = wanted in (*PACKAGES, "tests")
-    concrete = target.startswith("shared.brokers.")
+    concrete = target.startswith(("shared.brokers.", "shared.store."))
     pure = any(module == name or module.startswith(name + ".") for name in PURE)
     return (
         (ours and wanted not in MAY_USE[package])
         or (ours and module in LEAVES)
-        or (concrete and not (module + ".").startswith("shared.brokers."))
+        or (concrete and not (module + ".").startswith(("shared.brokers.", "shared.store.")))
         or (pure and wanted in IMPURE)
     )
 
@@ -139,6 +149,7 @@ def test_imports_run_one_way() -> None:
 OTHERS = {
     **dict.fromkeys(("gateway", "gateway.app", "gateway.hub", "worker.runner", "shared", "shared.sub"), ""),
     **dict.fromkeys(("shared.brokers", "shared.brokers.memory", "shared.brokers.redis"), ""),
+    **dict.fromkeys(("shared.store", "shared.store.sql"), ""),
     "gateway.bypass": "from gateway import hub, round",
 }
 
@@ -154,6 +165,7 @@ OTHERS = {
         ("gateway.bad", "import tests.conftest", "gateway.bad imports tests.conftest"),
         ("gateway.bad", "from shared.brokers.memory import X", "gateway.bad imports shared.brokers.memory"),
         ("worker.bad", "from shared.brokers import redis", "worker.bad imports shared.brokers.redis"),
+        ("gateway.bad", "from shared.store.sql import X", "gateway.bad imports shared.store.sql"),
         ("gateway.hub", "from gateway import app", "gateway.hub reaches up to gateway.app"),
         ("gateway.line", "import gateway.bypass", "gateway.line reaches up to gateway.hub"),
         ("gateway.line", "from . import bypass", "gateway.line reaches up to gateway.hub"),

@@ -13,14 +13,12 @@ from shared.messages import (
     Usage,
     text_sha256,
 )
-
-CHARACTERS_PER_TOKEN = 4  # the usual rule of thumb for English, where the engine does not count
+from shared.window import tokens_in
 
 
 def prompt_tokens(request: GenerationRequest) -> int:
     """An estimate from the characters of the context."""
-    characters = sum(len(turn.content) for turn in request.turns)
-    return -(-characters // CHARACTERS_PER_TOKEN)
+    return tokens_in(sum(len(turn.content) for turn in request.turns))
 
 
 def usage(tally: Tally, counted: Usage | None, before: Tally | None) -> Usage:

@@ -8,8 +8,10 @@ import structlog
 from shared.broker import WorkerBroker
 from shared.clock import Clock
 from shared.errors import BrokerUnavailable
-from shared.messages import Flush, Refusal
+from shared.messages import TERMINAL, Flush, Refusal
+from shared.store import Store
 from worker.batching import Pacer
+from worker.keeping import Keeper
 from worker.run import Run
 
 MOST_BYTES = 1 << 20  # of events in one append; the rest goes with the next
@@ -38,8 +40,11 @@ class Owner(Protocol):
 class Flusher:
     """Runs offer themselves; one timer for all of them decides when they are emptied."""
 
-    def __init__(self, broker: WorkerBroker, clock: Clock, owner: Owner) -> None:
+    def __init__(self, broker: WorkerBroker, clock: Clock, owner: Owner, store: Store | None = None) -> None:
         self._broker = broker
+        self._keeper = None if store is None else Keeper(store, clock, self)
+        self._cleared: list[tuple[Run, Flush]] = []  # whose ends are stored
+        self._late: dict[Run, None] = {}  # offered while their end was being stored
         self._clock = clock
         self._owner = owner
         self._loop = asyncio.get_running_loop()
@@ -65,6 +70,18 @@ class Flusher:
             if not self._flushes:
                 self._arm()
 
+    def cleared(self, run: Run, flush: Flush | None) -> None:
+        """See worker.keeping.Owner."""
+        if self._closed:
+            return
+        if flush is not None:
+            self._cleared.append((run, flush))
+        if run in self._late:
+            del self._late[run]
+            self._offered.append(run)
+        if not self._armed:
+            self._arm()
+
     def linked(self) -> None:
         """The broker has answered something: if an append is to be repeated, now is the time."""
         if self._flushes and self._timer is not None:
@@ -74,13 +91,15 @@ class Flusher:
     async def rest(self) -> None:
         """Return when nothing is offered or on its way."""
         self._rested = asyncio.Event()
-        while self._armed:
+        while self._armed or (self._keeper is not None and self._keeper.busy):
             self._rested.clear()
             await self._rested.wait()
 
     def close(self) -> None:
         """Send nothing more."""
         self._closed = self._armed = True
+        if self._keeper is not None:
+            self._keeper.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -115,12 +134,25 @@ class Flusher:
         """Empty the runs that were offered, in their order, as far as one append may go."""
         offered, self._offered, self._urgent = self._offered, [], False
         flying, flushes, size = self._flying, self._flushes, 0
+        cleared, self._cleared = dict(self._cleared), []
+        for run, ready in cleared.items():
+            flying.append(run)
+            flushes.append(ready)
+            size += len(ready.events)
+        keeper = self._keeper
         for run in offered:
-            if size > MOST_BYTES:
+            if size > MOST_BYTES or run in cleared:  # of a run one flush at a time
                 self._offered.append(run)
                 continue
+            if keeper is not None and keeper.holds(run):
+                self._late[run] = None
+                continue
             flush = run.take()
-            if flush is not None:
+            if flush is None:
+                continue
+            if keeper is not None and run.kept and flush.flags & TERMINAL:
+                keeper.hold(run, flush)
+            else:
                 flying.append(run)
                 flushes.append(flush)
                 size += len(flush.events)
@@ -169,7 +201,7 @@ class Flusher:
             self._owner.appended()
 
     def _next(self) -> None:
-        if self._offered:
+        if self._offered or self._cleared:
             self._arm()
         else:
             self._armed = False

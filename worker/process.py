@@ -21,6 +21,7 @@ from shared.brokers import open_worker_broker
 from shared.children import watch_parent
 from shared.clock import SystemClock
 from shared.settings import Settings
+from shared.store import Store, open_store
 from worker.engines import open_engine
 from worker.engines.base import Engine
 from worker.loop import new_event_loop
@@ -66,16 +67,17 @@ def worker_name(family: str, pid: int) -> str:
     return f"{family}-{pid}"
 
 
-async def serve(settings: Settings, broker: WorkerBroker, engine: Engine, reporter: Reporter, alone: bool) -> None:
+async def serve(
+    settings: Settings, broker: WorkerBroker, store: Store | None, engine: Engine, reporter: Reporter, alone: bool
+) -> None:
     """Work until told to stop. Raises what cannot be mended by waiting."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     watch_parent(loop, stop.set)
     slots = 1 if alone else settings.worker.slots or engine.slots
-    runner = Runner(
-        broker, engine, SystemClock(), slots=slots, lease=settings.lease.seconds, watch=reporter, alone=alone
-    )
+    lease = settings.lease.seconds
+    runner = Runner(broker, engine, SystemClock(), slots=slots, lease=lease, watch=reporter, alone=alone, store=store)
     working = asyncio.ensure_future(runner.run())
     ends: list[asyncio.Future[Any]] = [working, asyncio.ensure_future(stop.wait())]
     if alone:
@@ -95,15 +97,18 @@ async def run(settings: Settings, identity: Identity) -> None:
     reporter = Reporter(socket.socket(fileno=identity.report), os.getpid())
     try:
         engine = open_engine(settings)
+        store = await open_store(settings)
         broker = await open_worker_broker(settings, worker_name(identity.family, os.getpid()))
     except ValueError as error:
         raise Misconfigured(str(error)) from None
     garbage.settle()
     try:
-        await serve(settings, broker, engine, reporter, identity.alone)
+        await serve(settings, broker, store, engine, reporter, identity.alone)
     finally:
         await within(LAST_CLOSE, broker.close())
         await within(LAST_CLOSE, engine.close())
+        if store is not None:
+            await within(LAST_CLOSE, store.close())
 
 
 async def within(seconds: float, closing: Awaitable[None]) -> None:

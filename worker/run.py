@@ -28,6 +28,7 @@ from shared.messages import (
     decode_request,
     encode_events,
 )
+from shared.store import Answer
 from worker import ending
 from worker.engines.base import Engine, Job
 
@@ -55,9 +56,11 @@ class Run:
     __slots__ = (
         "_abort",
         "_acked",
+        "_barred",
         "_base",
         "_characters",
         "_clock",
+        "_closing",
         "_ending",
         "_engine",
         "_first_token_ms",
@@ -67,6 +70,7 @@ class Run:
         "_head",
         "_leased_at",
         "_listed",
+        "_model",
         "_open",
         "_outlet",
         "_progress_at",
@@ -80,6 +84,7 @@ class Run:
         "_stopped_at",
         "_texts",
         "_tokens",
+        "kept",
         "lease",
         "over",
         "tally",
@@ -90,6 +95,10 @@ class Run:
         self.lease = lease
         self.tally = lease.tally  # as acknowledged
         self.over = False
+        self.kept = False  # how it ends is to be stored first
+        self._barred = False  # and that is not done, so the terminal has to wait
+        self._closing: tuple[str, Done | Failed] | None = None  # the text and the terminal, as they were composed last
+        self._model = engine.model
         self._engine = engine
         self._outlet = outlet
         self._clock = clock
@@ -126,8 +135,11 @@ class Run:
 
     def _job(self) -> Job:
         request = decode_request(self.lease.request)
-        if request.model is not None and isinstance(self._head, Started):
-            self._head = Started(request.model)
+        self.kept = request.stored
+        if request.model is not None:
+            self._model = request.model
+            if isinstance(self._head, Started):
+                self._head = Started(request.model)
         self._prompt_tokens = self._prompt_tokens or ending.prompt_tokens(request)
         return Job(request, self._prefix, self._base.pieces, self._base.tokens)
 
@@ -272,12 +284,39 @@ class Run:
         else:
             self.cancel(refusal.age_ms)
 
+    # --- what the keeper calls ---------------------------------------------------------------------------------------
+
+    def answer(self, flush: Flush, now_ms: int) -> Answer:
+        """How it ended, by the terminal that was taken last."""
+        assert self._closing is not None
+        text, end = self._closing
+        lease = self.lease
+        place = (lease.generation, lease.attempt, flush.first + flush.count - 1, lease.nonce)
+        return Answer(lease.session, lease.id, *place, text, end, self._model, now_ms)
+
+    def hold_back(self) -> None:
+        """The item that was taken is not sent: its terminal has to wait until `go_on`, its pieces need not."""
+        self._flying, self._sent, self._barred = None, self._acked, True
+        self._offer(urgent=False)
+
+    def go_on(self) -> None:
+        """The terminal may be taken again."""
+        self._barred = False
+        self._offer(urgent=False)
+
+    def give_up(self, error: ChatError) -> None:
+        """It cannot be stored how it ended, so it ends in an error; unless it was cancelled, which is as it is."""
+        self._flying, self._sent = None, self._acked
+        self._ending = ending.failed(error)
+        self.kept = self._barred = False
+        self._offer(urgent=False)
+
     # --- composing ---------------------------------------------------------------------------------------------------
 
     def _compose(self) -> Flush:
         """The next flush: the head if it is still to come, the pieces, the end if it is here."""
         if self._receipt is not None:
-            return self._cancelled(*self._receipt)
+            return self._flush(0, self.tally, []) if self._barred else self._cancelled(*self._receipt)
         texts, base = self._texts, self._base
         tally = Tally(base.pieces + len(texts), base.tokens + self._tokens, self._prompt_tokens, self._first_token_ms)
         events: list[Event] = list(map(Delta, texts[self._sent :]))
@@ -285,7 +324,7 @@ class Run:
         if self._head is not None:
             events.insert(0, self._head)
             flags = _head_flags(self._head)
-        if self._ending is not None:
+        if self._ending is not None and not self._barred:
             events.append(self._terminal(self._ending, tally))
             flags |= TERMINAL
         return self._flush(flags, tally, events)
@@ -296,15 +335,19 @@ class Run:
         tally = Tally(tally.pieces, tally.tokens, tally.prompt_tokens or self._prompt_tokens, tally.first_token_ms)
         text = self.lease.text if self._head is not None else self._prefix + "".join(self._texts[: self._acked])
         done = ending.cancelled(self.lease, tally, self._total_ms(), text, generated, stop_ms)
+        self._closing = (text, done)
         return self._flush(TERMINAL, tally, [done])
 
     def _terminal(self, end: tuple[Literal["stop", "length"], Usage | None] | Failed, tally: Tally) -> Done | Failed:
+        text = self._prefix + "".join(self._texts)
         if isinstance(end, Failed):
+            self._closing = (text, end)
             return end
         reason, counted = end
         usage = ending.usage(tally, counted, self._base if self._resumes else None)
-        text = self._prefix + "".join(self._texts)
-        return ending.complete(self.lease, reason, usage, tally, self._total_ms(), text)
+        done = ending.complete(self.lease, reason, usage, tally, self._total_ms(), text)
+        self._closing = (text, done)
+        return done
 
     def _flush(self, flags: int, tally: Tally, events: list[Event]) -> Flush:
         return Flush(self.lease.number, self._seq, len(events), flags, tally, encode_events(events))

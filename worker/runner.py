@@ -11,6 +11,7 @@ from shared.broker import WorkerBroker
 from shared.clock import Clock
 from shared.errors import BrokerUnavailable
 from shared.messages import Lease, Polled
+from shared.store import Store
 from worker.batching import Pacer
 from worker.engines.base import Engine
 from worker.flusher import NEAR, Flusher
@@ -41,6 +42,7 @@ class Runner:
     """Runs what it claims, up to `slots` at a time. Made within a running loop.
 
     `lease` is how long one lasts, in seconds. `alone`: take only what must run alone.
+    `store`: where it is stored how stored messages were answered.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Runner:
         lease: float,
         watch: Watch,
         alone: bool = False,
+        store: Store | None = None,
     ) -> None:
         self._broker = broker
         self._engine = engine
@@ -62,7 +65,7 @@ class Runner:
         self._alone = alone
         self._watch = watch
         self._runs: dict[int, Run] = {}
-        self._flusher = Flusher(broker, clock, self)
+        self._flusher = Flusher(broker, clock, self, store)
         self._pacer = Pacer(POLL_CAP)
         self._epoch = ""
         self._seen = 0

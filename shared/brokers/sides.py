@@ -12,6 +12,7 @@ from shared.messages import (
     Flush,
     Page,
     Polled,
+    Recalled,
     Refusal,
     Stats,
     Submission,
@@ -45,9 +46,11 @@ class GatewaySide:
         self._link = link
         self._name = name
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> "Future[None]":
+    def open(
+        self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0, epoch: str = ""
+    ) -> "Future[None]":
         """See GatewayBroker."""
-        return self._link.call("open", session, owner, system, model, floor)
+        return self._link.call("open", session, owner, system, model, floor, epoch)
 
     def submit(self, submission: Submission) -> "Future[Accepted]":
         """See GatewayBroker."""
@@ -72,6 +75,14 @@ class GatewaySide:
     def read(self, session: str, after: Cursor | None, limit: int) -> "Future[Page]":
         """See GatewayBroker."""
         return self._link.call("read", session, after, limit)
+
+    def recall(self, session: str, id: str) -> "Future[Recalled]":
+        """See GatewayBroker."""
+        return self._link.call("recall", session, id)
+
+    def annotate(self, session: str, id: str, note: bytes) -> "Future[None]":
+        """See GatewayBroker."""
+        return self._link.call("annotate", session, id, note)
 
     def newest(self, sessions: Sequence[str]) -> "Future[list[int]]":
         """See GatewayBroker."""

@@ -107,6 +107,7 @@ class Cluster:
         self.environment = {
             "LLM_CHAT_BROKER_URL": f"manager://{self.broker_directory}",
             "LLM_CHAT_AUTH_KEYS": str(self.broker_directory / "keys.json"),
+            "LLM_CHAT_DATABASE_URL": f"sqlite+aiosqlite:///{directory.absolute()}/chat.db",
             "LLM_CHAT_LOG_FORMAT": "json",
             "CHAOS_DIRECTORY": str(records),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(INJECT), str(ROOT), os.environ.get("PYTHONPATH")])),

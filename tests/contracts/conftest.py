@@ -1,4 +1,5 @@
-"""`stage`: a broker with short leases. `start`: one with other settings. Both once for every broker there is."""
+"""`stage`: a broker with short leases. `start`: one with other settings. Both once for every broker there is. `store`:
+an empty one, once for every store there is."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -6,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from shared.settings import Settings
+from shared.store import Store
+from shared.store.opening import open_sql
 from tests.contracts.brokers import Broker, Manager, Memory, Mortal, Stage, Start, settings
+from tests.memory_store import MemoryStore
 
 BROKERS = ["memory", "manager"]
 SESSIONS = ["s", "t", "u"]  # all that the tests use
@@ -55,3 +59,18 @@ async def mortal(tmp_path: Path) -> AsyncIterator[tuple[Stage, Mortal]]:
     yield stage, broker
     await stage.clear(*SESSIONS)
     await broker.stop()
+
+
+STORES = ["memory", "sqlite", "postgresql"]
+
+
+@pytest.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty one."""
+    store: Store = MemoryStore()
+    if request.param == "sqlite":
+        store = await open_sql(f"sqlite+aiosqlite:///{tmp_path}/chat.db")
+    elif request.param == "postgresql":
+        store = await open_sql(await request.getfixturevalue("cluster").fresh())
+    yield store
+    await store.close()

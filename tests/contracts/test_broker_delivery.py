@@ -270,6 +270,23 @@ async def test_g11_a_forgotten_session_is_gone_and_stays_gone(stage: Stage) -> N
     assert b"LATE" not in await front.raw()
 
 
+async def test_g11_who_follows_a_forgotten_session_is_told_and_does_not_bring_it_back(stage: Stage) -> None:
+    front, other = await stage.front(), await stage.front("other")
+    attached = await front.chat()
+    await other.chat()
+    await front.side.forget("s")
+    for side in (front, other):
+        while not (batch := await side.drain()).gone:
+            pass
+        assert batch.gone == ["s"]
+        with pytest.raises(SessionNotFound):
+            await side.side.open("s", "ann", None, None, 0, attached.epoch)
+        with pytest.raises(SessionNotFound):
+            await side.side.attach("s", None)
+    await other.side.open("s", "ann", None, None, 0, "a memory that is lost")
+    assert (await other.side.attach("s", None)).newest == -1
+
+
 async def test_g11_a_forgotten_message_is_taken_out_of_the_queue(stage: Stage) -> None:
     front, back = await stage.front(), await stage.back()
     await front.chat()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec.structs import replace
 
-from shared.errors import Busy, Expired, SessionNotFound
+from shared.errors import Busy, Expired, SessionNotFound, UnknownId
 from shared.messages import Delta, Done, Failed, Receipt, Started, Submission, decode_events, text_of, text_sha256
 from tests.contracts.brokers import LEASE, Attempt, Back, Stage, Start, settings, short_queue
 
@@ -377,3 +377,52 @@ async def test_g5_a_cancel_is_told_again_where_the_answer_was_lost(stage: Stage)
     back.seen = seen
     assert [cancelled.lease for cancelled in (await back.poll()).cancelled] == [attempt.lease.number]
     await attempt.add(end=True)
+
+
+# --- what was submitted with a note can be recalled ------------------------------------------------------------------
+
+
+async def test_a_message_with_a_note_is_recalled_as_long_as_its_reply_is_kept(stage: Stage) -> None:
+    front, back = await stage.front(), await stage.back()
+    await front.chat()
+    await front.side.submit(Submission("s", "m1", 0, b"request 1", b"note 1"))
+    running = await front.side.recall("s", "m1")
+    assert (running.owner, running.request, running.note) == ("ann", b"request 1", b"note 1")
+    assert (running.before, running.ended, running.last) == (None, False, True)
+    await (await back.lease()).add("one", end=True)
+    await front.side.submit(Submission("s", "m2", 0, b"request 2", b"note 2"))
+    await (await back.lease()).add("two", end=True)
+
+    first, second = await front.side.recall("s", "m1"), await front.side.recall("s", "m2")
+
+    assert (first.request, first.ended, first.last) == (b"request 1", True, False)
+    assert (second.request, second.ended, second.last) == (b"request 2", True, True)
+    page = await front.side.read("s", second.before, 1 << 20)
+    assert page.recovered
+    assert {item.id for item in page.items} == {"m2"}
+    assert page.items[-1].cursor == second.newest
+
+
+async def test_a_message_whose_note_is_taken_away_is_recalled_no_more(stage: Stage) -> None:
+    front, back = await stage.front(), await stage.back()
+    await front.chat()
+    for id, note in (("m1", b""), ("m2", b"another")):
+        await front.side.submit(Submission("s", id, 0, b"request", b"note"))
+        await (await back.lease()).add(end=True)
+        await front.side.annotate("s", id, note)
+    with pytest.raises(UnknownId):
+        await front.side.recall("s", "m1")
+    with pytest.raises(UnknownId):
+        await front.side.annotate("s", "m1", b"note")
+    assert (await front.side.recall("s", "m2")).note == b"another"
+
+
+async def test_what_came_without_a_note_or_never_is_not_recalled(stage: Stage) -> None:
+    front = await stage.front()
+    await front.chat()
+    await front.submit("m1")
+    for id in ("m1", "never"):
+        with pytest.raises(UnknownId):
+            await front.side.recall("s", id)
+    with pytest.raises(SessionNotFound):
+        await front.side.recall("nobody", "m1")

@@ -18,16 +18,20 @@ from gateway.outbox import ROOM
 from gateway.patience import Patience
 from gateway.plain import PlainDialect
 from gateway.protocol import JsonDialect
+from gateway.submitting import Keeping
 from shared.brokers.memory import MemoryBroker
 from shared.brokers.state import BrokerState, Limits
 from shared.errors import BrokerUnavailable, ChatError
 from shared.messages import Batch, Item
+from shared.store import Store
+from shared.window import Window
 from tests.conftest import FakeClock
 from tests.gateway.writing import Run, Worker
 
 Frame = dict[str, Any]
 NAMES = ("one", "other")  # of the gateways
 EVERYTHING = 1 << 30
+WINDOW = Window(10_000, 1_000)
 
 
 async def turns(count: int = 12) -> None:
@@ -212,11 +216,14 @@ class HeldBroker:
 class Gateway:
     """A gateway process's hub."""
 
-    def __init__(self, memory: MemoryBroker, name: str, clock: FakeClock, patience: Patience) -> None:
+    def __init__(
+        self, memory: MemoryBroker, name: str, clock: FakeClock, patience: Patience, store: Store | None, window: Window
+    ) -> None:
         self.name = name
         self._memory = memory
         self.broker = HeldBroker(memory.gateway(name))
-        self.hub = Hub(self.broker, clock, patience)
+        keeping = None if store is None else Keeping(store, self.broker, clock, window)
+        self.hub = Hub(self.broker, clock, patience, keeping)
         self.pull()  # the first batch of a link always says that it has lost all
 
     def batch(self) -> Batch:
@@ -252,11 +259,15 @@ class Gateway:
 class Chats:
     """The whole."""
 
-    def __init__(self, clock: FakeClock, limits: Limits, patience: Patience) -> None:
+    def __init__(
+        self, clock: FakeClock, limits: Limits, patience: Patience, store: Store | None, window: Window
+    ) -> None:
         self.clock = clock
         self.limits = limits
         self.memory = MemoryBroker(clock, limits)
-        self.one, self.other = self.gateways = [Gateway(self.memory, name, clock, patience) for name in NAMES]
+        self.one, self.other = self.gateways = [
+            Gateway(self.memory, name, clock, patience, store, window) for name in NAMES
+        ]
         self.worker = Worker(self.memory)
 
     async def settle(self) -> None:
@@ -315,13 +326,17 @@ class Chats:
 
 @asynccontextmanager
 async def chatting(
-    clock: FakeClock | None = None, limits: Limits | None = None, patience: Patience | None = None
+    clock: FakeClock | None = None,
+    limits: Limits | None = None,
+    patience: Patience | None = None,
+    store: Store | None = None,
+    window: Window = WINDOW,
 ) -> AsyncIterator[Chats]:
     """All timers of the event loop follow the clock, which only moves when it is told to."""
     clock = clock or FakeClock()
     loop = asyncio.get_running_loop()
     loop.time = clock.now  # type: ignore[method-assign]
-    chats = Chats(clock, limits or Limits(), patience or Patience())
+    chats = Chats(clock, limits or Limits(), patience or Patience(), store, window)
     try:
         yield chats
     finally:

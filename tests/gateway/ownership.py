@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 Names = Mapping[str, str]
-UNKNOWN: Names = {"session": "s_" + "0" * 24, "message": "m1"}
+UNKNOWN: Names = {"session": "s_" + "0" * 24, "message": "m1", "response": "resp_s_" + "0" * 24 + "_m1"}
 
 
 class Reach(NamedTuple):
@@ -24,9 +24,23 @@ class Reach(NamedTuple):
     status: int = 404
 
 
-REACHES: list[Reach] = []
+REACHES: list[Reach] = [
+    Reach("GET", "/api/sessions/{session}"),
+    Reach("PATCH", "/api/sessions/{session}", {"title": "mine"}),
+    Reach("DELETE", "/api/sessions/{session}"),
+    Reach("GET", "/api/sessions/{session}/export"),
+    Reach("GET", "/api/sessions/{session}/events"),
+    Reach("POST", "/api/sessions/{session}/messages", {"id": "m2", "content": "mine"}),
+    Reach("POST", "/api/sessions/{session}/messages/{message}/cancel"),
+    Reach("GET", "/v1/responses/{response}"),
+    Reach("GET", "/v1/responses/{response}?stream=true&starting_after=0"),
+    Reach("GET", "/v1/responses/{response}/input_items"),
+    Reach("POST", "/v1/responses/{response}/cancel"),
+    Reach("DELETE", "/v1/responses/{response}"),
+    Reach("POST", "/v1/responses", {"model": "echo", "input": "Hi", "previous_response_id": "{response}"}, 400),
+]
 # Routes with a parameter that is nobody's.
-OF_NOBODY: set[str] = set()
+OF_NOBODY = {"/v1/models/{id:path}", "/v1/{path:path}"}
 
 Answer = tuple[int, str]
 Ask = Callable[[Reach], Awaitable[Answer]]

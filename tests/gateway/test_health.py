@@ -14,6 +14,7 @@ from shared.errors import BrokerUnavailable
 from shared.messages import Stats
 from tests.conftest import FakeClock
 from tests.gateway.serving import FakeSessions
+from tests.memory_store import MemoryStore
 
 STATS = Stats(epoch="e1", sessions=7, queued=3, running=2, suspects=0, workers=4, gateways=1, kept_bytes=900)
 IDLE = Stats(epoch="e1", sessions=0, queued=0, running=0, suspects=0, workers=0, gateways=1, kept_bytes=0)
@@ -40,7 +41,8 @@ class Gateway:
     def __init__(self, clock: FakeClock) -> None:
         self.broker = FakeBroker(STATS)
         self.hub = FakeSessions()
-        endpoints = Health(cast(GatewayBroker, self.broker), self.hub, clock, "host-1-abc")
+        self.store = MemoryStore()
+        endpoints = Health(cast(GatewayBroker, self.broker), self.hub, clock, "host-1-abc", self.store)
         self._app = Starlette(routes=[Route("/livez", endpoints.livez), Route("/readyz", endpoints.readyz)])
 
     async def get(self, path: str) -> httpx2.Response:
@@ -73,6 +75,14 @@ async def test_what_is_missing_is_said(gateway: Gateway, answer: Any, reason: st
     response = await gateway.get("/readyz")
 
     assert (response.status_code, response.json()) == (503, {"status": "unready", "reason": reason})
+
+
+async def test_a_store_that_is_away_is_said(gateway: Gateway) -> None:
+    gateway.store.away = True
+
+    response = await gateway.get("/readyz")
+
+    assert (response.status_code, response.json()["reason"]) == (503, "the history cannot be written")
 
 
 async def test_a_broker_that_does_not_answer_is_not_waited_for(
@@ -111,7 +121,7 @@ async def test_verbose_adds_what_operators_ask_next(gateway: Gateway, clock: Fak
         "pid": os.getpid(),
         "gateway": "host-1-abc",
         "uptime_seconds": 12.3,
-        "checks": {"process": "ok", "broker": "ok", "worker": "ok"},
+        "checks": {"process": "ok", "broker": "ok", "store": "ok", "worker": "ok"},
         "broker": {
             "epoch": "e1",
             "sessions": 7,

@@ -1,6 +1,5 @@
 """Two owners with 50 sessions each: whatever one of them tries with the other's, it does not exist."""
 
-import json
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -10,12 +9,13 @@ from starlette.routing import Route
 
 from gateway.caller import Caller
 from gateway.protocol import JsonDialect
-from tests.gateway.auth.guarded import V1, Guarded, guarded
+from tests.gateway.auth.guarded import Guarded, guarded
 from tests.gateway.chatting import Client, Gateway, chatting
 from tests.gateway.ownership import Names, Reach, told_apart, unlisted
 
 SESSIONS = 50  # of each owner
 OWNERS = ("ann", "bob")
+QUICK = ("/api/sessions/{session}", "/api/sessions/{session}/export", "/v1/responses/{response}")  # end by themselves
 Settle = Callable[[], Awaitable[None]]
 
 
@@ -88,13 +88,19 @@ async def test_every_cross_access_by_http_is_refused() -> None:
                 return answer.status_code, answer.text
 
             assert await told_apart(ask, theirs) == []
+            for path in QUICK:
+                answer = await chat.ask("GET", path.format_map(theirs), chat.keys[owner])
+                assert answer.status_code == 200, path
 
 
 async def begin(chat: Guarded, owner: str) -> Names:
-    """A session with one message."""
-    async with chat.socket(V1, bearer=chat.keys[owner]) as socket:
-        await socket.send(json.dumps({"type": "message", "id": "m1", "content": "Hello"}))
-        return {"session": str(json.loads(await socket.recv())["session_id"]), "message": "m1"}
+    """A session with one message, and a response."""
+    key = chat.keys[owner]
+    session = (await chat.ask("POST", "/api/sessions", key, {})).json()
+    id = session["session_id"]
+    await chat.ask("POST", f"/api/sessions/{id}/messages", key, {"id": "m1", "content": "Hello"})
+    made = await chat.ask("POST", "/v1/responses", key, {"model": "echo", "input": "Hello", "background": True})
+    return {"session": id, "message": "m1", "response": made.json()["id"]}
 
 
 async def test_a_route_that_tells_is_found() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import resource
 import socket
@@ -119,3 +120,19 @@ def test_a_system_that_refuses_the_limit_is_no_failure(monkeypatch: pytest.Monke
     monkeypatch.setattr(resource, "setrlimit", refuse)
 
     sockets.raise_descriptor_limit()
+
+
+async def test_what_is_accepted_sends_at_once(opened: list[socket.socket]) -> None:
+    """asyncio turns Nagle's algorithm off only for sockets that say they are TCP. With it an answer in two writes takes
+    40 ms."""
+    opened += listen("127.0.0.1", 0)
+    accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+    server = await asyncio.start_server(lambda _, writer: accepted.set_result(writer), sock=opened[0])
+    client = socket.create_connection(("127.0.0.1", port_of(opened)))
+    opened.append(client)
+
+    writer = await accepted
+
+    assert writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+    writer.close()
+    server.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Scene:
     """A runner at work before a broker that the test answers for."""
 
     def __init__(
-        self, clock: FakeClock, engine: HandEngine | None = None, *, easy: bool = True, **options: bool
+        self, clock: FakeClock, engine: HandEngine | None = None, *, easy: bool = True, **options: Any
     ) -> None:
         self.clock = clock
         self.broker = HandBroker(easy=easy)

@@ -21,6 +21,8 @@ METHODS = (
     "attach",
     "detach",
     "read",
+    "recall",
+    "annotate",
     "newest",
     "forget",
     "spend",

@@ -35,7 +35,9 @@ class Lifecycle:
     def begin(self, session: Session, submission: Submission) -> Reply:
         """A new generation, above all that its session has seen."""
         generation = max(self._clock.wall_ms(), session.last + 1, submission.floor + 1)
-        reply = Reply(session, generation, submission.id, submission.request, self._clock.now())
+        now = self._clock.now()
+        reply = Reply(session, generation, submission.id, submission.request, now, submission.note)
+        self.kept_bytes += reply.kept_beside
         session.add(reply)
         return reply
 
@@ -156,7 +158,8 @@ class Lifecycle:
     def _end(self, reply: Reply) -> None:
         session = reply.session
         reply.ended_at = session.touched_at = self._clock.now()
-        reply.request = b""
+        if not reply.note:
+            reply.request = b""
         session.running = None
         session.ended = reply.generation
         self.ended[reply] = None
@@ -200,6 +203,14 @@ class Lifecycle:
             return
         reply.queued_at = self._clock.now()
         self.queue.add_again(reply, suspect=reply.fruitless == self._limits.fruitless_attempts - 1)
+
+    def annotate(self, reply: Reply, note: bytes) -> None:
+        """Replace the note; without one an ended reply's request is of no use any more."""
+        self.kept_bytes -= reply.kept_beside
+        reply.note = note
+        if not note and reply.ended_at is not None:
+            reply.request = b""
+        self.kept_bytes += reply.kept_beside
 
     def withdraw(self, reply: Reply) -> None:
         """Take an open reply from wherever it is, without a trace."""

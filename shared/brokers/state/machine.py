@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 
 from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.limits import Limits
+from shared.brokers.state.reply import Reply
 from shared.brokers.state.seat import Seat
 from shared.brokers.state.session import Session
 from shared.brokers.state.spent import Spent
 from shared.brokers.state.subscriber import Subscriber
 from shared.clock import Clock
-from shared.errors import Busy, QueueFull, SessionNotFound
+from shared.errors import Busy, QueueFull, SessionNotFound, UnknownId
 from shared.messages import (
     Accepted,
     Attached,
@@ -24,6 +25,7 @@ from shared.messages import (
     Page,
     Place,
     Polled,
+    Recalled,
     Refusal,
     Stats,
     Submission,
@@ -59,10 +61,14 @@ class BrokerState:
 
     # --- gateway side ------------------------------------------------------------------------------------------------
 
-    def open(self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0) -> None:
-        """Make a session known, and what its generations must be above."""
+    def open(
+        self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0, epoch: str = ""
+    ) -> None:
+        """Make a session known, and what its generations must be above; but not again in the memory that forgot it."""
         chat = self._sessions.get(session)
         if chat is None:
+            if epoch == self.epoch:
+                raise SessionNotFound
             chat = self._sessions[session] = Session(session, owner, system, model, self._clock.now())
         chat.last = max(chat.last, floor)
 
@@ -150,6 +156,24 @@ class BrokerState:
         """G2: whatever is kept can be read again."""
         return self._session(session).page(after, limit)
 
+    def recall(self, session: str, id: str) -> Recalled:
+        """What came with a note, while its reply is kept."""
+        chat = self._session(session)
+        reply = self._noted(chat, id)
+        return Recalled(
+            chat.owner,
+            reply.request,
+            reply.note,
+            chat.event_before(reply),
+            reply.items[-1].cursor if reply.items else None,
+            reply.ended_at is not None,
+            next(reversed(chat.replies.values())) is reply,
+        )
+
+    def annotate(self, session: str, id: str, note: bytes) -> None:
+        """Replace a note."""
+        self._life.annotate(self._noted(self._session(session), id), note)
+
     def newest(self, sessions: Sequence[str]) -> list[int]:
         """The index of each session's last item."""
         known = (self._sessions.get(session) for session in sessions)
@@ -165,7 +189,8 @@ class BrokerState:
         for reply in list(chat.replies.values()):
             self._life.expire(reply)
         for subscriber in self._subscribers.values():
-            subscriber.forget(chat)
+            if subscriber.forget(chat):
+                self._life.wake.add(subscriber.name)
 
     def spend(self, token: str, spender: str, epoch: str, ttl: float) -> bool:
         """G12: a memory that is not of the token's epoch cannot know whether it was spent before."""
@@ -287,6 +312,12 @@ class BrokerState:
         if session is None:
             raise SessionNotFound
         return session
+
+    def _noted(self, session: Session, id: str) -> Reply:
+        reply = session.ids.get(id)
+        if reply is None or not reply.note:
+            raise UnknownId
+        return reply
 
     def _subscriber(self, gateway: str) -> Subscriber:
         subscriber = self._subscribers.get(gateway)

@@ -36,6 +36,7 @@ class Reply:
         "leased_at",
         "next_seq",
         "nonce",
+        "note",
         "queued_at",
         "request",
         "session",
@@ -43,11 +44,14 @@ class Reply:
         "told_place",
     )
 
-    def __init__(self, session: "Session", generation: int, id: str, request: bytes, now: float) -> None:
+    def __init__(
+        self, session: "Session", generation: int, id: str, request: bytes, now: float, note: bytes = b""
+    ) -> None:
         self.session = session
         self.generation = generation
         self.id = id
         self.request = request
+        self.note = note
         self.items: list[Item] = []
         self.bytes = 0
         self.attempt = 0
@@ -91,8 +95,13 @@ class Reply:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the stored items take, roughly."""
-        return sum(item.weight for item in self.items)
+        """Bytes of memory that the stored items take, roughly, with what is kept beside them."""
+        return sum(item.weight for item in self.items) + self.kept_beside
+
+    @property
+    def kept_beside(self) -> int:
+        """Bytes of the note, and of the request that is kept with it."""
+        return len(self.note) + len(self.request) if self.note else 0
 
     def text(self) -> str:
         """The reply as a reader holds it. Slow: it decodes everything; for takeovers and terminals of the broker

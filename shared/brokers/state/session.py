@@ -90,6 +90,15 @@ class Session:
         oldest = next(iter(self.replies.values()), None)
         return oldest if oldest is not None and oldest is not self.running else None
 
+    def event_before(self, reply: Reply) -> Cursor | None:
+        """The last event before the reply's first, of what is kept; failing that, the floor."""
+        before = self.floor
+        for other in self.replies.values():
+            if other is reply:
+                break
+            before = other.items[-1].cursor if other.items else before
+        return before
+
     def page(self, after: Cursor | None, limit: int) -> Page:
         """The items behind `after`, at most `limit` bytes of them but at least one."""
         items: list[Item] = []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class Subscriber:
     """`lost` is set where its next drain must say that the subscriptions are gone."""
 
-    __slots__ = ("bytes", "drains", "items", "link", "lost", "name", "places", "seen_at", "sessions")
+    __slots__ = ("bytes", "drains", "gone", "items", "link", "lost", "name", "places", "seen_at", "sessions")
 
     def __init__(self, name: str, now: float) -> None:
         self.name = name
@@ -21,6 +21,7 @@ class Subscriber:
         self.items: list[Item] = []
         self.bytes = 0
         self.places: dict[str, Place] = {}
+        self.gone: list[str] = []
         self.lost = True
         self.drains = 0  # number of the newest drain
 
@@ -35,19 +36,23 @@ class Subscriber:
         if self.sessions.pop(session.id, None) is not None:
             session.subscribers.remove(self)
 
-    def forget(self, session: "Session") -> None:
-        """Unsubscribe, and deliver nothing more of it."""
+    def forget(self, session: "Session") -> bool:
+        """Unsubscribe, and deliver nothing more of it but that it is gone. Returns whether it was subscribed."""
+        followed = session.id in self.sessions
+        if followed:
+            self.gone.append(session.id)
         self.remove(session)
         self.places.pop(session.id, None)
         self.items = [item for item in self.items if item.session != session.id]
         self.bytes = sum(len(item.events) for item in self.items)
+        return followed
 
     def drop_all(self) -> None:
         """Lose every subscription and say so."""
         for session in self.sessions.values():
             session.subscribers.remove(self)
         self.sessions.clear()
-        self.items, self.bytes, self.places, self.lost = [], 0, {}, True
+        self.items, self.bytes, self.places, self.gone, self.lost = [], 0, {}, [], True
 
     def offer(self, item: Item) -> None:
         """Put an item into the next batch."""
@@ -58,12 +63,12 @@ class Subscriber:
         """What drain `number` gets; None while there is nothing. An outdated drain gets an empty one."""
         if number != self.drains:
             return Batch(epoch, False, [], [])
-        if not (self.items or self.places or self.lost):
+        if not (self.items or self.places or self.gone or self.lost):
             return None
         return self.batch_now(epoch, now)
 
     def batch_now(self, epoch: str, now: float) -> Batch:
         """What the newest drain gets, be there news or not."""
-        batch = Batch(epoch, self.lost, self.items, list(self.places.values()))
-        self.items, self.bytes, self.places, self.lost, self.seen_at = [], 0, {}, False, now
+        batch = Batch(epoch, self.lost, self.items, list(self.places.values()), self.gone)
+        self.items, self.bytes, self.places, self.gone, self.lost, self.seen_at = [], 0, {}, [], False, now
         return batch

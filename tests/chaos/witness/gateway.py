@@ -11,9 +11,12 @@ def install(patches: Patches, tapes: Tapes) -> None:
 
     def patch_hub(module: Any) -> None:
         witness, watching = HubWitness(tapes.of("gateway")), Watching(tapes)
-        watching.before(module.Hub, "_accepted", witness.accepted)
         watching.before(module.Hub, "deliver", witness.drained)
         watching.before(module.Hub, "_see_epoch", witness.epoch)
+
+    def patch_submitting(module: Any) -> None:
+        witness, watching = HubWitness(tapes.of("gateway")), Watching(tapes)
+        watching.before(module.Submitting, "_accepted", witness.accepted)
 
     def patch_outbox(module: Any) -> None:
         witness, watching = OutboxWitness(tapes.of("gateway")), Watching(tapes)
@@ -23,16 +26,17 @@ def install(patches: Patches, tapes: Tapes) -> None:
         watching.before(module.Outbox, "flush", witness.flushed)
 
     patches.add("gateway.hub", patch_hub)
+    patches.add("gateway.submitting", patch_submitting)
     patches.add("gateway.outbox", patch_outbox)
 
 
 class HubWitness:
-    """Sees the calls of gateway.hub.Hub."""
+    """Sees the calls of gateway.hub.Hub, and those of gateway.submitting.Submitting."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
 
-    def accepted(self, hub: Any, session: Any, entry: Any, answer: Any) -> None:
+    def accepted(self, submitting: Any, session: Any, entry: Any, answer: Any) -> None:
         """The broker has a message."""
         self._tape.write(
             "accepted",

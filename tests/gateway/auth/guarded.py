@@ -26,6 +26,7 @@ from shared.settings import Settings
 from tests.gateway.auth.tokens import SECRET
 from tests.gateway.chatting import HeldBroker
 from tests.gateway.serving import serving
+from tests.memory_store import MemoryStore
 
 V1 = "llm-chat.v1"
 
@@ -78,7 +79,7 @@ async def guarded(*owners: str) -> AsyncIterator[Guarded]:
     whole: Any = broker
     checks = Checks(lambda: ring[0], TokenCheck(lambda: parse_key(SECRET)), Tickets(b"secret"))
     hub = Hub(whole, clock, Patience(keys=checks.ring))
-    app = build_app(Settings(), whole, hub, clock, gate=GuardedGate(checks, whole, clock))
+    app = build_app(Settings(), whole, hub, clock, store=MemoryStore(), gate=GuardedGate(checks, whole, clock))
     try:
         async with running(hub, lambda: None), serving(app) as served:
             yield Guarded(app, served.port, broker, {owner: key for owner, (_, key) in made.items()}, ring)

@@ -4,7 +4,7 @@ import pytest
 from shared.brokers.manager import calls
 from shared.brokers.state import BrokerState, Limits
 from shared.errors import Busy, SessionNotFound
-from shared.messages import Accepted, Attached, Cursor, Flush, Page, Stats, Submission, Tally
+from shared.messages import Accepted, Attached, Cursor, Flush, Page, Recalled, Stats, Submission, Tally
 from tests.conftest import FakeClock
 
 CURSOR = Cursor(7, 1, 0, "00000000")
@@ -20,10 +20,12 @@ def through(state: BrokerState, *batch: tuple[str, tuple[object, ...]]) -> list[
 def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: FakeClock) -> None:
     state = BrokerState(clock, Limits())
     batch: list[tuple[str, tuple[object, ...]]] = [
-        ("open", ("s", "owner", "be kind", None, 0)),
-        ("submit", (Submission("s", "m", 0, b"request"),)),
+        ("open", ("s", "owner", "be kind", None, 0, "epoch")),
+        ("submit", (Submission("s", "m", 0, b"request", b"note"),)),
         ("attach", ("g", "s", None)),
         ("read", ("s", CURSOR, 100)),
+        ("recall", ("s", "m")),
+        ("annotate", ("s", "m", b"")),
         ("newest", (["s", "t"],)),
         ("append", ([FLUSH],)),
         ("cancel", ("s", "m")),
@@ -45,6 +47,7 @@ def test_every_method_that_a_peer_may_call_goes_through_with_its_types(clock: Fa
     assert answers["attach"].open == ["m"]
     assert isinstance(answers["read"], Page)
     assert answers["read"].recovered is False
+    assert answers["recall"] == Recalled("owner", b"request", b"note", None, None, ended=False, last=True)
     assert answers["newest"] == [-1, -1]
     assert [refusal.reason for refusal in answers["append"]] == ["fenced"]  # type: ignore[attr-defined]
     assert answers["cancel"] is True
@@ -60,7 +63,7 @@ def test_an_error_comes_back_as_itself_and_stops_nothing(clock: FakeClock) -> No
     unknown, _, accepted, busy = through(
         state,
         ("submit", (submission,)),
-        ("open", ("s", "", None, None, 0)),
+        ("open", ("s", "", None, None, 0, "")),
         ("submit", (submission,)),
         ("submit", (Submission("s", "n", 0, b""),)),
     )

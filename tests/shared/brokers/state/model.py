@@ -60,7 +60,10 @@ class Model:
 
     # --- gateway side ------------------------------------------------------------------------------------------------
 
-    def open(self, session: str, owner: str, floor: int) -> None:
+    def open(self, session: str, owner: str, floor: int, known: bool) -> None:
+        """G11: a session that this memory has known and forgotten does not come back by who has known it."""
+        if known and session not in self.chats:
+            raise SessionNotFound
         chat = self.chats.setdefault(session, Chat(session, owner, self.clock.now()))
         chat.last = max(chat.last, floor)
 
@@ -142,7 +145,8 @@ class Model:
         assert len({place.session for place in batch.places}) == len(batch.places)
         for place in batch.places:
             assert any(reply.id == place.id for reply in self.chats[place.session].accepted)
-        gateway.lost, gateway.pending, gateway.seen_at = False, [], self.clock.now()
+        assert batch.gone == gateway.gone
+        gateway.lost, gateway.pending, gateway.gone, gateway.seen_at = False, [], [], self.clock.now()
 
     def forget(self, session: str) -> None:
         """G11: gone, and nothing of it on its way any more."""
@@ -153,6 +157,8 @@ class Model:
             self.seats[chat.running.worker].lost.add(chat.running.lease)
             del self.leases[chat.running.lease]
         for gateway in self.gateways.values():
+            if session in gateway.follows:
+                gateway.gone.append(session)
             gateway.follows.discard(session)
             gateway.pending = [item for item in gateway.pending if item.session != session]
 

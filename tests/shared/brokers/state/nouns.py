@@ -110,8 +110,10 @@ class Gateway:
     lost: bool = True
     follows: set[str] = field(default_factory=set)
     pending: list[Item] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
 
     def drop(self) -> None:
         self.lost = True
+        self.gone.clear()
         self.follows.clear()
         self.pending.clear()

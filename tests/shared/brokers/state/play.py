@@ -139,9 +139,10 @@ class Play:
             assert (type(result), result.detail) == (type(expected), expected.detail)
         return result, expected
 
-    def open(self, session: str, owner: str, floor: int = 0) -> None:
-        self.state.open(session, owner, None, None, floor)
-        self.model.open(session, owner, floor)
+    def open(self, session: str, owner: str, floor: int = 0, *, known: bool = False) -> None:
+        epoch = self.state.epoch if known else "another"
+        args = (session, owner, None, None, floor, epoch)
+        self.both("open", args, lambda: self.model.open(session, owner, floor, known))
         self.settle()
 
     def submit(self, session: str, id: str, floor: int) -> None:
@@ -308,7 +309,7 @@ class Play:
         gateway = self.model.gateways.get(reader.name)
         if batch is None:
             assert gateway is not None
-            assert (gateway.lost, gateway.pending) == (False, [])
+            assert (gateway.lost, gateway.pending, gateway.gone) == (False, [], [])
             return
         assert final or reader.name in wake, "news, but nobody was woken"
         reader.waits = None

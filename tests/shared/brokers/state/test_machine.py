@@ -325,6 +325,30 @@ def test_of_a_forgotten_session_nothing_is_on_its_way() -> None:
     assert desk.drain("followed").items == []
 
 
+def test_who_follows_a_forgotten_session_is_told_at_once() -> None:
+    desk = Desk()
+    for gateway in ("follows", "followed"):
+        desk.drain(gateway)
+        desk.submit()
+        desk.state.attach(gateway, "s", None)
+    desk.state.detach("followed", "s")
+    desk.state.take_wake()
+    desk.state.forget("s")
+    assert desk.state.take_wake() == {"follows"}
+    assert [desk.drain(gateway).gone for gateway in ("follows", "followed", "follows")] == [["s"], [], []]
+
+
+def test_a_forgotten_session_is_not_brought_back_by_who_knew_it() -> None:
+    desk = Desk()
+    desk.submit()
+    desk.state.forget("s")
+    with pytest.raises(SessionNotFound):
+        desk.state.open("s", "ann", None, None, 5, desk.state.epoch)
+    assert desk.state.stats().sessions == 0
+    desk.state.open("s", "ann", None, None, 5, "another memory")
+    assert desk.state.stats().sessions == 1
+
+
 def test_forgetting_wakes_the_worker_whose_lease_it_was() -> None:
     desk = Desk()
     desk.submit()

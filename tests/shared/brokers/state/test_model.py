@@ -65,10 +65,10 @@ class BrokerMachine(RuleBasedStateMachine):
             self.work(self.play.workers, 2)
         self.play.submit(session, id, self.play.clock.wall_ms() + floor)
 
-    @rule(session=sessions, floor=st.integers(-5, 5))
-    def open_again(self, session: str, floor: int) -> None:
-        """By a gateway that has seen a memory which is lost."""
-        self.play.open(session, OWNERS[session], self.play.clock.wall_ms() + floor)
+    @rule(session=sessions, floor=st.integers(-5, 5), known=st.booleans())
+    def open_again(self, session: str, floor: int, known: bool) -> None:
+        """By a gateway that has seen a memory which is lost, or this one."""
+        self.play.open(session, OWNERS[session], self.play.clock.wall_ms() + floor, known=known)
 
     @rule(session=sessions, id=ids, submit=st.booleans())
     def cancel(self, session: str, id: str, submit: bool) -> None:
