@@ -26,7 +26,7 @@ def chat_stream(client: OpenAI) -> Any:
     return [text, *ends, chunks[-1].usage.total_tokens > 0, len(ids)]
 
 
-def chat_helper(client: OpenAI) -> Any:
+def chat_managed(client: OpenAI) -> Any:
     with client.chat.completions.stream(model="echo", messages=HELLO) as stream:
         for _ in stream:
             pass
@@ -77,7 +77,7 @@ def responses_stream(client: OpenAI) -> Any:
     return [text, types, numbers == list(range(len(numbers)))]
 
 
-def responses_helper(client: OpenAI) -> Any:
+def responses_managed(client: OpenAI) -> Any:
     with client.responses.stream(model="echo", input="Hello") as stream:
         for _ in stream:
             pass
@@ -142,7 +142,7 @@ async def in_parallel(base_url: str) -> Any:
     return [answer.choices[0].message.content.split("\n")[0] for answer in answers]
 
 
-ALONE = (chat, chat_stream, chat_helper, models, errors, responses, responses_stream, responses_helper, socket)
+ALONE = (chat, chat_stream, chat_managed, models, errors, responses, responses_stream, responses_managed, socket)
 TOGETHER = (resume, cancel)
 
 

@@ -31,7 +31,7 @@ async def test_chat_responses_and_websocket_mode() -> None:
         working = asyncio.create_task(work(home))
         try:
             urls = [f"{url_of(home, number)}/v1" for number in (0, 1)]
-            names = ("chat", "chat_stream", "responses_helper", "socket")
+            names = ("chat", "chat_stream", "responses_managed", "socket")
             command = (str(python), str(script), *urls, *names)
             process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
             output, _ = await process.communicate()
@@ -41,6 +41,6 @@ async def test_chat_responses_and_websocket_mode() -> None:
     assert json.loads(output) == {
         "chat": ["You said Hello", "stop", True],
         "chat_stream": ["You said Hello", "assistant", "stop", True, 1],
-        "responses_helper": "You said Hello",
+        "responses_managed": "You said Hello",
         "socket": [["You said Hello", "You said Bye"], "error", 400, "previous_response_not_found"],
     }

@@ -36,7 +36,7 @@ def node(gateways: Gateways) -> dict[str, Any]:
 def test_python_chats(python: dict[str, Any]) -> None:
     assert python["chat"] == [echo("Hello"), "stop", True]
     assert python["chat_stream"] == [echo("Hello"), "assistant", "stop", True, 1]
-    assert python["chat_helper"] == echo("Hello")
+    assert python["chat_managed"] == echo("Hello")
     assert python["in_parallel"] == [f"chunk 1: {number}" for number in range(20)]
 
 
@@ -70,7 +70,7 @@ TYPES = [
 def test_python_makes_responses(python: dict[str, Any]) -> None:
     assert python["responses"] == [echo("Hello"), "completed", echo("Bye"), ["Bye"], True]
     assert python["responses_stream"] == [echo("Hello"), TYPES, True]
-    assert python["responses_helper"] == echo("Hello")
+    assert python["responses_managed"] == echo("Hello")
 
 
 def test_python_resumes_at_another_gateway_and_stops_from_there(python: dict[str, Any]) -> None:
