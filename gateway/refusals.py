@@ -84,6 +84,7 @@ STATUSES = {
     "invalid_message": 400,
     "unknown_type": 400,
     "prompt_too_long": 400,
+    "not_authenticated": 401,
     "origin_not_allowed": 403,
     "session_not_found": 404,
     "unknown_id": 404,

@@ -11,7 +11,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 Names = Mapping[str, str]
-UNKNOWN: Names = {"session": "s_" + "0" * 24, "message": "m1", "response": "resp_s_" + "0" * 24 + "_m1"}
+UNKNOWN: Names = {
+    "session": "s_" + "0" * 24,
+    "message": "m1",
+    "chat": "nobodys",
+    "response": "resp_s_" + "0" * 24 + "_m1",
+}
 
 
 class Reach(NamedTuple):
@@ -32,6 +37,8 @@ REACHES: list[Reach] = [
     Reach("GET", "/api/sessions/{session}/events"),
     Reach("POST", "/api/sessions/{session}/messages", {"id": "m2", "content": "mine"}),
     Reach("POST", "/api/sessions/{session}/messages/{message}/cancel"),
+    Reach("GET", "/api/chat/{chat}/stream", status=204),
+    Reach("POST", "/api/chat/{chat}/stop", status=204),
     Reach("GET", "/v1/responses/{response}"),
     Reach("GET", "/v1/responses/{response}?stream=true&starting_after=0"),
     Reach("GET", "/v1/responses/{response}/input_items"),
@@ -40,7 +47,7 @@ REACHES: list[Reach] = [
     Reach("POST", "/v1/responses", {"model": "echo", "input": "Hi", "previous_response_id": "{response}"}, 400),
 ]
 # Routes with a parameter that is nobody's.
-OF_NOBODY = {"/v1/models/{id:path}", "/v1/{path:path}"}
+OF_NOBODY = {"/v1/models/{id:any}", "/v1/{path:any}"}
 
 Answer = tuple[int, str]
 Ask = Callable[[Reach], Awaitable[Answer]]

@@ -1,5 +1,6 @@
 """Two owners with 50 sessions each: whatever one of them tries with the other's, it does not exist."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -10,7 +11,7 @@ from starlette.routing import Route
 from gateway.caller import Caller
 from gateway.protocol import JsonDialect
 from tests.gateway.auth.guarded import Guarded, guarded
-from tests.gateway.chatting import Client, Gateway, chatting
+from tests.gateway.chatting import Client, Gateway, chatting, turns
 from tests.gateway.ownership import Names, Reach, told_apart, unlisted
 
 SESSIONS = 50  # of each owner
@@ -100,7 +101,11 @@ async def begin(chat: Guarded, owner: str) -> Names:
     id = session["session_id"]
     await chat.ask("POST", f"/api/sessions/{id}/messages", key, {"id": "m1", "content": "Hello"})
     made = await chat.ask("POST", "/v1/responses", key, {"model": "echo", "input": "Hello", "background": True})
-    return {"session": id, "message": "m1", "response": made.json()["id"]}
+    said = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}
+    following = asyncio.ensure_future(chat.ask("POST", "/api/chat", key, {"id": f"of-{owner}", "messages": [said]}))
+    await turns(50)
+    following.cancel()  # it goes on, for whoever comes back
+    return {"session": id, "message": "m1", "chat": f"of-{owner}", "response": made.json()["id"]}
 
 
 async def test_a_route_that_tells_is_found() -> None:
