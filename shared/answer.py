@@ -26,7 +26,7 @@ class Answer(asyncio.Future[T]):
         self._failed: Callable[[ChatError], None] | None = None
 
     def then(self, done: Callable[[T], None], failed: Callable[[ChatError], None]) -> None:
-        """Call one of the two, once; nobody may await it then. Other errors go to the event loop's handler."""
+        """Call one of the two, once. It may be awaited all the same."""
         self._done, self._failed = done, failed
 
     def bring(self, result: T) -> None:
@@ -34,21 +34,20 @@ class Answer(asyncio.Future[T]):
         if self.settled:
             return
         self.settled = True
+        if not self.done():  # else whoever awaited it has given up
+            self.set_result(result)
         if self._done is not None:
             self._done(result)
-        elif not self.done():  # else whoever awaited it has given up
-            self.set_result(result)
 
     def bring_error(self, error: Exception) -> None:
-        """The call failed."""
+        """The call failed. An error that is none of ours is raised where nobody but `then` could be told."""
         if self.settled:
             return
         self.settled = True
-        if self._failed is None:
-            if not self.done():
-                self.set_exception(error)
-                self.exception()  # whoever needs no answer need not look at the error
-        elif isinstance(error, ChatError):
+        if not self.done():
+            self.set_exception(error)
+            self.exception()  # whoever needs no answer need not look at the error
+        if self._failed is not None:
+            if not isinstance(error, ChatError):
+                raise error
             self._failed(error)
-        else:
-            raise error

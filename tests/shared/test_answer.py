@@ -48,6 +48,13 @@ async def test_what_comes_after_the_first_is_dropped(answer: Answer[int]) -> Non
     assert (came, answer.settled) == ([7], True)
 
 
+async def test_who_is_called_back_may_await_it_too(answer: Answer[int]) -> None:
+    came: list[int] = []
+    then(answer, came.append, nothing)
+    asyncio.get_running_loop().call_soon(answer.bring, 7)
+    assert (await answer, came) == (7, [7])
+
+
 async def test_who_awaits_it_has_a_future(answer: Answer[int]) -> None:
     asyncio.get_running_loop().call_soon(answer.bring, 7)
     assert await answer == 7

@@ -19,10 +19,12 @@ from gateway.auth.keys import ApiKey, KeyRing, make_key
 from gateway.auth.tickets import Tickets
 from gateway.hub import Hub
 from gateway.patience import Patience
+from gateway.submitting import Keeping
 from shared.brokers.memory import MemoryBroker
 from shared.brokers.state import Limits
 from shared.clock import SystemClock
 from shared.settings import Settings
+from shared.window import Window
 from tests.gateway.auth.tokens import SECRET
 from tests.gateway.chatting import HeldBroker
 from tests.gateway.serving import serving
@@ -78,8 +80,9 @@ async def guarded(*owners: str) -> AsyncIterator[Guarded]:
     broker = HeldBroker(memory.gateway("gateway"))
     whole: Any = broker
     checks = Checks(lambda: ring[0], TokenCheck(lambda: parse_key(SECRET)), Tickets(b"secret"))
-    hub = Hub(whole, clock, Patience(keys=checks.ring))
-    app = build_app(Settings(), whole, hub, clock, store=MemoryStore(), gate=GuardedGate(checks, whole, clock))
+    store = MemoryStore()
+    hub = Hub(whole, clock, Patience(keys=checks.ring), Keeping(store, whole, clock, Window(8192, 1024)))
+    app = build_app(Settings(), whole, hub, clock, store=store, gate=GuardedGate(checks, whole, clock))
     try:
         async with running(hub, lambda: None), serving(app) as served:
             yield Guarded(app, served.port, broker, {owner: key for owner, (_, key) in made.items()}, ring)
