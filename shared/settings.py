@@ -75,9 +75,9 @@ class BrokerSettings(Section):
 class DatabaseSettings(Section):
     """Where conversations last."""
 
-    url: SecretStr = SecretStr("sqlite:")
-    """where conversations are kept: sqlite: in a file in a default directory, sqlite+aiosqlite:///file, \
-postgresql+asyncpg://user:password@host/name, or none"""
+    url: SecretStr = SecretStr("none")
+    """where conversations are kept: none: nowhere, sqlite: in a file in a default directory, \
+sqlite+aiosqlite:///file, or postgresql+asyncpg://user:password@host/name"""
 
 
 class ContextSettings(Section):
