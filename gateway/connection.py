@@ -81,4 +81,4 @@ class Connection:
 
     def _on_drained(self) -> None:
         self.outbox.blocked_at = None
-        self.hub.caught_room(self)
+        self.hub.paging.go_on(self)

@@ -20,6 +20,7 @@ from gateway.conversation import Conversation
 from gateway.dialect import Ask
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
+from gateway.paging import Paging
 from gateway.partings import Partings
 from gateway.patience import Patience
 from gateway.reviving import Reviving
@@ -28,9 +29,8 @@ from gateway.submitting import Keeping, Submitting
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import ChatError, SessionNotFound, UnknownId
-from shared.messages import TERMINAL, Attached, Batch, Cursor, Item, Page
+from shared.messages import TERMINAL, Attached, Batch, Cursor, Item
 
-PAGE_BYTES = 8 << 10
 SILENCE = 1.0  # seconds: a running session that says nothing between two ticks is checked by position
 log = structlog.get_logger("gateway")
 
@@ -53,6 +53,7 @@ class Hub:
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
         self._blocked: dict[Outbox, None] = {}  # whose socket had no room when it was last written to
+        self.paging = Paging(broker, clock, self._blocked, self._submitting.advance)
         self._flush_due = False
         self._epoch = ""
         self._losses = 0  # of all subscriptions
@@ -101,7 +102,7 @@ class Hub:
         session.note(item)
         for connection in session.connections:  # also of what was seen before: in a page, by one connection only
             if not connection.outbox.offer(item):
-                self._catch_up(connection)
+                self.paging.catch_up(connection)
         if item.flags & TERMINAL:
             self._submitting.ended(session, item)
         else:
@@ -198,7 +199,7 @@ class Hub:
         said = connection.dialect.joined(session.id, resumed=resumed, recovered=recovered, open=answer.open)
         connection.outbox.put(said)
         if session.line.submitting is None or not page.items:  # else an Accepted comes first; its answer reads again
-            self._write_page(connection, session, page)
+            self.paging.write(connection, session, page)
         if losses != self._losses:
             self.attach_again(session)  # the answer may be older than the loss
         connection.end_joining()
@@ -247,8 +248,7 @@ class Hub:
         for item in session.release():
             self._deliver(session, item)
         for connection in session.connections:
-            if not connection.outbox.live:
-                self._catch_up(connection)
+            self.paging.go_on(connection)
 
     def has(self, session: LiveSession) -> bool:
         """Whether it is still attached here."""
@@ -265,55 +265,6 @@ class Hub:
             connection.outbox.put(connection.dialect.refused(id, UnknownId()))
         else:
             self._stops.send(connection, session, id)
-
-    # --- catching up -------------------------------------------------------------------------------------------------
-
-    def caught_room(self, connection: Connection) -> None:
-        """The socket has emptied."""
-        if not connection.outbox.live:
-            self._catch_up(connection)
-
-    def _catch_up(self, connection: Connection) -> None:
-        """Read the next page, unless one is on its way or the socket has no room."""
-        session, outbox = connection.session, connection.outbox
-        if session is None or outbox.reading or outbox.blocked_at is not None or session.line.submitting is not None:
-            return
-        session.leave_lane()
-        outbox.reading = True
-        then(
-            self._broker.read(session.id, outbox.after, PAGE_BYTES),
-            partial(self._paged, connection, session),
-            partial(self._not_paged, connection),
-        )
-
-    def _paged(self, connection: Connection, session: LiveSession, page: Page) -> None:
-        outbox = connection.outbox
-        outbox.reading = False
-        if connection.session is not session or session.line.submitting is not None:
-            return  # gone; or an Accepted has to be said first, and its answer reads again
-        if not page.recovered:
-            pending = session.line.running != 0
-            outbox.begin(None, page.items[0].index if page.items else session.newest + 1)
-            outbox.put(connection.dialect.lost(session.id, pending=pending, open=session.open))
-        self._write_page(connection, session, page)
-
-    def _not_paged(self, connection: Connection, error: ChatError) -> None:
-        connection.outbox.reading = False  # the next tick tries again
-
-    def _write_page(self, connection: Connection, session: LiveSession, page: Page) -> None:
-        outbox = connection.outbox
-        for item in page.items:
-            if item.index >= outbox.next_index:
-                outbox.write(item)
-            session.note(item)
-        if not outbox.flush(self._clock.now()):
-            self._blocked[outbox] = None
-            return
-        if page.more or outbox.next_index <= session.newest:
-            self._catch_up(connection)
-        else:
-            outbox.live = True
-        self._submitting.advance(session)
 
     # --- losses ------------------------------------------------------------------------------------------------------
 
@@ -347,7 +298,7 @@ class Hub:
         for item in answer.page.items:
             if not session.hold_back(item):
                 self._deliver(session, item)
-        self._close_gaps(session)
+        self.paging.close_gaps(session)
         self._submitting.advance(session)
 
     def _gone(self, session: LiveSession | None, error: ChatError = deletions.GONE) -> None:
@@ -355,13 +306,6 @@ class Hub:
         if isinstance(error, SessionNotFound) and session and self._sessions.get(session.id) is session:
             deletions.tell(self._sessions.pop(session.id))
             self._submitting.left(session)
-
-    def _close_gaps(self, session: LiveSession) -> None:
-        for connection in session.connections:
-            outbox = connection.outbox
-            if not outbox.live or outbox.next_index <= session.newest:
-                outbox.live = False
-                self._catch_up(connection)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -373,7 +317,7 @@ class Hub:
         for session in self._sessions.values():
             if not session.look(now) and session.line.running and session.connections:
                 silent.append(session)
-            self._close_gaps(session)  # where a page could not be read
+            self.paging.close_gaps(session)  # where a page could not be read
         self._check(silent)
         self._patience.sweep(self._blocked, self._connections, self._clock)
 
@@ -385,7 +329,7 @@ class Hub:
     def _checked(self, sessions: list[LiveSession], newest: list[int]) -> None:
         for session, index in zip(sessions, newest, strict=True):
             session.know(index)
-            self._close_gaps(session)
+            self.paging.close_gaps(session)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ GATEWAY_LAYERS = (  # the first is the highest; none may reach one above it, by 
     {"gateway.auth.opening"},
     {"gateway.auth.gate"},
     {"gateway.hub"},
+    {"gateway.paging"},
     {"gateway.reviving"},
     {"gateway.submitting"},
     {"gateway.history"},

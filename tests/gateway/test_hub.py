@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.hub import PAGE_BYTES
+from gateway.paging import PAGE_BYTES
 from shared.brokers.state import Limits
 from shared.errors import BrokerUnavailable, QueueFull
 from shared.messages import text_sha256

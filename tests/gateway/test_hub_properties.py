@@ -12,8 +12,8 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from gateway.hub import PAGE_BYTES
 from gateway.outbox import ROOM
+from gateway.paging import PAGE_BYTES
 from gateway.patience import Patience
 from gateway.protocol import JsonDialect
 from shared.messages import Cursor, text_sha256

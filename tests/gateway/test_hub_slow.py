@@ -1,7 +1,7 @@
 """Readers that do not read."""
 
-from gateway.hub import PAGE_BYTES
 from gateway.outbox import ROOM
+from gateway.paging import PAGE_BYTES
 from gateway.patience import Patience
 from tests.gateway.chatting import chatting, turns
 

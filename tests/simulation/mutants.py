@@ -11,6 +11,7 @@ from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.line import Line
 from gateway.outbox import Outbox
+from gateway.paging import Paging
 from shared.brokers.state import BrokerState
 from shared.brokers.state.lifecycle import Lifecycle
 from shared.brokers.state.reply import Reply
@@ -80,7 +81,7 @@ def dropped_and_not_healed() -> Iterator[None]:
     with (
         patch.object(Subscriber, "offer", offer),
         patch.object(Outbox, "offer", take_any),
-        patch.object(Hub, "_close_gaps", lambda self, session: None),
+        patch.object(Paging, "close_gaps", lambda self, session: None),
     ):
         yield
 

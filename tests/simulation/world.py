@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from gateway import hub
+from gateway import paging
 from shared.brokers.state import Limits
 from tests.simulation.broker import BrokerProcess
 from tests.simulation.chance import decided_by, log_heard_by
@@ -257,7 +257,7 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Result:
         loop = SimLoop(Random(f"order {seed}"))
         stack.enter_context(loop.running())
         world = World(seed, loop, tell)
-        stack.enter_context(patch.object(hub, "PAGE_BYTES", world.page_bytes))
+        stack.enter_context(patch.object(paging, "PAGE_BYTES", world.page_bytes))
         loop.play()
         failures += loop.failures or _judge(world)
         for process in world.everything():

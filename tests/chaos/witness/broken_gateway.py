@@ -89,8 +89,8 @@ def leaked_descriptor(module: Any, struck: Struck) -> None:
 
 def altered_replay(module: Any, struck: Struck) -> None:
     """What is read again is not what was sent live."""
-    hub = module.Hub
-    write_page = hub._write_page
+    paging = module.Paging
+    write_page = paging.write
 
     def write(self: Any, connection: Any, session: Any, page: Any) -> None:
         dialect = connection.dialect
@@ -98,7 +98,7 @@ def altered_replay(module: Any, struck: Struck) -> None:
         write_page(self, connection, session, page)
         connection.outbox._dialect = dialect
 
-    hub._write_page = write
+    paging.write = write
 
 
 class Altering:
@@ -170,7 +170,7 @@ MUTATIONS: dict[str, tuple[str, Callable[[Any, Struck], None]]] = {
     "silent_loss": (HUB, silent_loss),
     "false_loss": (HUB, false_loss),
     "leaked_descriptor": (HUB, leaked_descriptor),
-    "altered_replay": (HUB, altered_replay),
+    "altered_replay": ("gateway.paging", altered_replay),
     "no_terminal": (PROTOCOL, _of_terminals(_no_terminal)),
     "second_terminal": (PROTOCOL, _of_terminals(_second_terminal)),
     "after_terminal": (PROTOCOL, _of_terminals(_after_terminal)),
