@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from shared.errors import ChatError, PromptTooLong
-from shared.messages import Turn
+from shared.request import Turn
 from shared.store import Exchange
 from shared.window import Window, fitting
 

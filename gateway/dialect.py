@@ -5,7 +5,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from shared.errors import ChatError
-from shared.messages import Cursor, Item, Params, Turn
+from shared.messages import Cursor, Item
+from shared.request import Params, Turn
 
 
 class Say(NamedTuple):

@@ -8,16 +8,8 @@ import msgspec
 from gateway.conversation import Conversation
 from gateway.dialect import Ask
 from gateway.line import Line
-from shared.messages import (
-    TERMINAL,
-    Attached,
-    Cursor,
-    GenerationRequest,
-    Item,
-    Submission,
-    Turn,
-    encode_request,
-)
+from shared.messages import TERMINAL, Attached, Cursor, Item, Submission
+from shared.request import GenerationRequest, Turn, encode_request
 
 if TYPE_CHECKING:
     from gateway.connection import Connection

@@ -7,20 +7,8 @@ import msgspec
 
 from gateway.dialect import Action, Ask, Begin, Close, Resume, Say, Stop
 from shared.errors import ChatError, InvalidMessage, UnknownType
-from shared.messages import (
-    Cursor,
-    Delta,
-    Done,
-    Failed,
-    Item,
-    Params,
-    Receipt,
-    Started,
-    Takeover,
-    Timing,
-    Usage,
-    decode_events,
-)
+from shared.messages import Cursor, Delta, Done, Failed, Item, Receipt, Started, Takeover, Timing, Usage, decode_events
+from shared.request import Params
 
 SUBPROTOCOL = "llm-chat.v1"
 NOT_THE_PROTOCOL = 4400

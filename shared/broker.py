@@ -27,19 +27,7 @@ from asyncio import Future
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.messages import (
-    Accepted,
-    Attached,
-    Batch,
-    Cursor,
-    Flush,
-    Page,
-    Polled,
-    Recalled,
-    Refusal,
-    Stats,
-    Submission,
-)
+from shared.messages import Accepted, Attached, Batch, Cursor, Flush, Page, Polled, Recalled, Refusal, Stats, Submission
 
 
 class GatewayBroker(Protocol):

@@ -1,18 +1,8 @@
 """How a reply ends, in the words of the protocol: pure functions over what an attempt knows."""
 
 from shared.errors import ChatError
-from shared.messages import (
-    Done,
-    Failed,
-    FinishReason,
-    GenerationRequest,
-    Lease,
-    Receipt,
-    Tally,
-    Timing,
-    Usage,
-    text_sha256,
-)
+from shared.messages import Done, Failed, FinishReason, Lease, Receipt, Tally, Timing, Usage, text_sha256
+from shared.request import GenerationRequest
 from shared.window import tokens_in
 
 

@@ -25,9 +25,9 @@ from shared.messages import (
     Takeover,
     Tally,
     Usage,
-    decode_request,
     encode_events,
 )
+from shared.request import decode_request
 from shared.store import Answer
 from worker import ending
 from worker.engines.base import Engine, Job

@@ -13,7 +13,8 @@ from gateway.openai.response_id import ResponseId
 from gateway.openai.response_reply import ResponseWhole, end_of
 from shared.broker import GatewayBroker
 from shared.errors import SessionNotFound, UnknownId
-from shared.messages import Recalled, Turn, decode_events, decode_request
+from shared.messages import Recalled, decode_events
+from shared.request import Turn, decode_request
 from shared.store import Store, StoredTurn
 
 PAGE_BYTES = 256 << 10

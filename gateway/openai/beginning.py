@@ -16,7 +16,8 @@ from gateway.openai.response_id import ResponseId
 from gateway.openai.response_request import ResponseRequest
 from gateway.openai.turns import split
 from shared.clock import Clock
-from shared.messages import Cursor, Turn
+from shared.messages import Cursor
+from shared.request import Turn
 
 F = TypeVar("F", bound=ReplyForm)
 

@@ -7,7 +7,7 @@ import msgspec
 from gateway.openai.content import Content, text_of
 from gateway.openai.problem import invalid, unsupported
 from gateway.openai.sampling import Seed, Temperature, Tokens, TopP, decoded, is_text, stops
-from shared.messages import Params, Turn
+from shared.request import Params, Turn
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 NAMES: dict[str, Literal["system", "user", "assistant"]] = {

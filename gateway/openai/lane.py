@@ -19,7 +19,7 @@ from gateway.openai.response_request import ResponseRequest
 from gateway.openai.socket_events import error_event, framed, warmed
 from gateway.outbox import Writer
 from shared.errors import ChatError
-from shared.messages import Turn
+from shared.request import Turn
 
 LONGEST = 8  # requests that may wait in a lane
 log = structlog.get_logger("gateway")

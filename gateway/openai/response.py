@@ -6,7 +6,8 @@ import msgspec
 
 from gateway.openai.problem import Problem
 from gateway.openai.response_id import ResponseId
-from shared.messages import Params, Turn, Usage
+from shared.messages import Usage
+from shared.request import Params, Turn
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "cancelled", "failed"]
 

@@ -8,7 +8,7 @@ from gateway.openai.chat_request import NAMES
 from gateway.openai.content import Content, text_of
 from gateway.openai.problem import invalid, unsupported
 from gateway.openai.sampling import Metadata, Temperature, Tokens, TopP, decoded, is_text
-from shared.messages import Params, Turn
+from shared.request import Params, Turn
 
 MOST_METADATA = 16
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.messages import Turn
+from shared.request import Turn
 
 
 def split(turns: Sequence[Turn]) -> tuple[str, tuple[Turn, ...]]:

@@ -25,7 +25,8 @@ from gateway.streams import EventStream
 from gateway.vercel.parts import HEADERS, UiMessage
 from shared.broker import GatewayBroker
 from shared.errors import InvalidMessage, SessionNotFound, UnknownId
-from shared.messages import Cursor, Flag, Item, Turn
+from shared.messages import Cursor, Flag, Item
+from shared.request import Turn
 from shared.settings import GatewaySettings
 
 EVERYTHING = 64 << 20  # bytes; the broker keeps less of a session

@@ -5,7 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from shared.messages import Cursor, Done, Failed, Params
+from shared.messages import Cursor, Done, Failed
+from shared.request import Params
 
 Status = Literal["open", "done", "error"]
 

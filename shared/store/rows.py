@@ -5,7 +5,8 @@ from typing import Any, cast
 
 import msgspec
 
-from shared.messages import Done, Failed, FinishReason, Params, Receipt, Timing, Usage
+from shared.messages import Done, Failed, FinishReason, Receipt, Timing, Usage
+from shared.request import Params
 from shared.store.records import Answer, Question, StoredSession, StoredTurn
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.messages import decode_request
+from shared.request import decode_request
 from tests.clients.environments import python_with
 from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import url_of

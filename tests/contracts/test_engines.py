@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shared.messages import GenerationRequest, Params, Turn
+from shared.request import GenerationRequest, Params, Turn
 from shared.settings import EchoSettings, Settings
 from tests.worker.engines.sinks import RecordingSink
 from tests.worker.engines.upstream import Answer, Exchange, delta, opened, scripted

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from shared.errors import SessionNotFound
-from shared.messages import Failed, Params
+from shared.messages import Failed
+from shared.request import Params
 from shared.store import Answer, Asked, Exchange, Store
 from tests.contracts.stores import START, answer, done, exchange, question, session
 

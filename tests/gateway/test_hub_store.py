@@ -10,7 +10,8 @@ from gateway.dialect import Ask
 from gateway.protocol import JsonDialect
 from shared.brokers.state import Limits
 from shared.errors import EngineError
-from shared.messages import Done, Failed, decode_request, text_sha256
+from shared.messages import Done, Failed, text_sha256
+from shared.request import decode_request
 from shared.store import Answer, StoredSession
 from shared.window import Window
 from tests.contracts.stores import answer, question, session

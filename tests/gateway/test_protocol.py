@@ -15,7 +15,6 @@ from shared.messages import (
     Event,
     Failed,
     Item,
-    Params,
     Receipt,
     Started,
     Takeover,
@@ -23,6 +22,7 @@ from shared.messages import (
     Usage,
     encode_events,
 )
+from shared.request import Params
 
 CURSOR = "1700000000000-2-7-00c0ffee"
 AFTER = Cursor(1_700_000_000_000, 2, 7, "00c0ffee")

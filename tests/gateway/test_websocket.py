@@ -37,10 +37,10 @@ from shared.messages import (
     Tally,
     Timing,
     Usage,
-    decode_request,
     encode_events,
     text_sha256,
 )
+from shared.request import decode_request
 from shared.settings import GatewaySettings, Settings
 from tests.gateway.serving import raw_client, serving, until
 

@@ -6,18 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from shared.errors import BrokerUnavailable
-from shared.messages import (
-    Cancelled,
-    Flush,
-    GenerationRequest,
-    Lease,
-    Polled,
-    Refusal,
-    Stats,
-    Tally,
-    Turn,
-    encode_request,
-)
+from shared.messages import Cancelled, Flush, Lease, Polled, Refusal, Stats, Tally
+from shared.request import GenerationRequest, Turn, encode_request
 from worker.engines.base import Job, Sink
 from worker.run import Run
 

@@ -10,7 +10,8 @@ from shared.brokers.memory import MemoryBroker
 from shared.brokers.sides import GatewaySide
 from shared.brokers.state import Limits
 from shared.clock import SystemClock
-from shared.messages import Delta, Done, Item, Started, Submission, decode_events, encode_request, text_sha256
+from shared.messages import Delta, Done, Item, Started, Submission, decode_events, text_sha256
+from shared.request import encode_request
 from tests.worker.fakes import REQUEST, Watch
 from worker.engines.base import Job, Sink
 from worker.runner import Runner

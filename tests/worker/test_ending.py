@@ -3,7 +3,8 @@
 import pytest
 
 from shared.errors import PromptTooLong
-from shared.messages import Failed, GenerationRequest, Tally, Turn, Usage
+from shared.messages import Failed, Tally, Usage
+from shared.request import GenerationRequest, Turn
 from worker import ending
 
 

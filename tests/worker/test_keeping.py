@@ -7,20 +7,8 @@ import pytest
 
 from shared.broker import WorkerBroker
 from shared.errors import ChatError
-from shared.messages import (
-    Cursor,
-    Delta,
-    Done,
-    Event,
-    Failed,
-    GenerationRequest,
-    Refusal,
-    Started,
-    Turn,
-    decode_events,
-    encode_request,
-    text_sha256,
-)
+from shared.messages import Cursor, Delta, Done, Event, Failed, Refusal, Started, decode_events, text_sha256
+from shared.request import GenerationRequest, Turn, encode_request
 from shared.store import Answer
 from tests.conftest import FakeClock
 from tests.contracts.stores import question, session

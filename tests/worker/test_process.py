@@ -19,19 +19,8 @@ import pytest
 from shared.broker import GatewayBroker
 from shared.brokers import open_gateway_broker, open_worker_broker
 from shared.clock import SystemClock
-from shared.messages import (
-    Delta,
-    Event,
-    Failed,
-    GenerationRequest,
-    Started,
-    Stats,
-    Submission,
-    Takeover,
-    Turn,
-    decode_events,
-    encode_request,
-)
+from shared.messages import Delta, Event, Failed, Started, Stats, Submission, Takeover, decode_events
+from shared.request import GenerationRequest, Turn, encode_request
 from shared.settings import BrokerSettings, EchoSettings, LeaseSettings, OpenAISettings, Settings, WorkerSettings
 from tests.worker import child
 from worker import report

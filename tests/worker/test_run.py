@@ -15,19 +15,17 @@ from shared.messages import (
     Failed,
     Flag,
     Flush,
-    GenerationRequest,
     Receipt,
     Refusal,
     Started,
     Takeover,
     Tally,
     Timing,
-    Turn,
     Usage,
     decode_events,
-    encode_request,
     text_sha256,
 )
+from shared.request import GenerationRequest, Turn, encode_request
 from tests.conftest import FakeClock
 from tests.worker.fakes import REQUEST, HandEngine, Outlet, lease
 from worker.engines.base import Job, Sink

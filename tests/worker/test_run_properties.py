@@ -14,10 +14,10 @@ from shared.messages import (
     Submission,
     Tally,
     decode_events,
-    encode_request,
     text_of,
     text_sha256,
 )
+from shared.request import encode_request
 from tests.conftest import FakeClock
 from tests.worker.fakes import REQUEST, HandEngine, Outlet
 from worker.run import Run

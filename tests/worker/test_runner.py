@@ -22,10 +22,10 @@ from shared.messages import (
     Submission,
     Takeover,
     decode_events,
-    encode_request,
     text_of,
     text_sha256,
 )
+from shared.request import encode_request
 from tests.conftest import FakeClock
 from tests.worker.fakes import REQUEST, HandBroker, HandEngine, Poll, Watch, lease, turns
 from worker.runner import Runner

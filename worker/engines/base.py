@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Literal, NamedTuple, Protocol
 
 from shared.errors import ChatError, EngineError
-from shared.messages import GenerationRequest, Usage
+from shared.messages import Usage
+from shared.request import GenerationRequest
 
 
 class Job(NamedTuple):

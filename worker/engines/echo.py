@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shared.clock import Clock, SystemClock
-from shared.messages import GenerationRequest
+from shared.request import GenerationRequest
 from shared.settings import Settings
 from worker.engines.base import Job, Sink
 from worker.engines.wheel import Wheel

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from shared.errors import ChatError, EngineError, EngineUnavailable, PromptTooLong
-from shared.messages import Turn, Usage
+from shared.messages import Usage
+from shared.request import Turn
 from worker.engines.base import Job
 
 DONE = b"[DONE]"

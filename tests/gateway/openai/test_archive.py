@@ -5,7 +5,8 @@ from typing import Any
 from gateway.openai.archive import meta_of
 from gateway.openai.response import Head
 from gateway.openai.response_id import ResponseId
-from shared.messages import Done, Failed, Timing, Turn, Usage, decode_request, text_sha256
+from shared.messages import Done, Failed, Timing, Usage, text_sha256
+from shared.request import Turn, decode_request
 from shared.store import Answer, Question, StoredSession
 from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import Json, asking, error, events, text_of

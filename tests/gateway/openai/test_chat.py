@@ -7,7 +7,7 @@ import pytest
 from gateway.openai import replying
 from shared.brokers.state import Limits
 from shared.errors import EngineUnavailable, WorkerLost
-from shared.messages import Turn, decode_request
+from shared.request import Turn, decode_request
 from tests.gateway.housing import house
 from tests.gateway.openai.speaking import asking, chat, error, events, nothing_left, url_of
 from tests.gateway.serving import until

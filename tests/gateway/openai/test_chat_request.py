@@ -5,7 +5,7 @@ import pytest
 
 from gateway.openai.chat_request import ChatRequest, read_chat
 from gateway.openai.problem import Refused
-from shared.messages import Params, Turn
+from shared.request import Params, Turn
 
 USER = {"role": "user", "content": "Hello"}
 

@@ -8,7 +8,8 @@ from gateway.openai.response import Head, Outcome, input_items, response_object
 from gateway.openai.response_id import ResponseId
 from gateway.openai.response_reply import ResponseStream, ResponseWhole
 from shared.errors import Expired
-from shared.messages import Delta, Done, Event, Failed, FinishReason, Params, Started, Takeover, Timing, Turn, Usage
+from shared.messages import Delta, Done, Event, Failed, FinishReason, Started, Takeover, Timing, Usage
+from shared.request import Params, Turn
 
 ID = ResponseId("s_1", "r_1")
 HEAD = Head(1_700_000_000, "echo", (Turn("user", "Hello"),))

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.openai.problem import Refused
 from gateway.openai.response_request import ResponseRequest, read_response
-from shared.messages import Params, Turn
+from shared.request import Params, Turn
 
 
 def read(**fields: Any) -> ResponseRequest:

@@ -7,7 +7,7 @@ import pytest
 from gateway.openai.response_id import ResponseId
 from shared.brokers.state import Limits
 from shared.errors import EngineError
-from shared.messages import decode_request
+from shared.request import decode_request
 from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import Json, asking, error, events, nothing_left, text_of, url_of
 from tests.gateway.serving import until

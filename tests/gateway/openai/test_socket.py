@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gateway.caller import Caller
 from gateway.openai import lane, socket
 from shared.brokers.state import Limits
-from shared.messages import decode_request
+from shared.request import decode_request
 from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import Json, events, nothing_left, text_of
 from tests.gateway.serving import until

@@ -7,7 +7,8 @@ import httpx2
 import pytest
 
 from shared.errors import EngineError, SessionNotFound
-from shared.messages import Done, Failed, FinishReason, Params, Receipt, Timing, Usage, decode_request, text_sha256
+from shared.messages import Done, Failed, FinishReason, Receipt, Timing, Usage, text_sha256
+from shared.request import Params, decode_request
 from shared.store import Answer, Question, StoredSession
 from tests.gateway.housing import OWNER, House, house
 from tests.gateway.rest.sse import EventReader

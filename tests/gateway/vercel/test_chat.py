@@ -12,7 +12,8 @@ import pytest
 
 from gateway.vercel.chat import session_of
 from shared.errors import EngineError
-from shared.messages import Receipt, decode_request
+from shared.messages import Receipt
+from shared.request import decode_request
 from tests.clients.environments import node_with
 from tests.gateway.housing import OWNER, House, house
 from tests.gateway.rest.sse import EventReader

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ChatError
-from shared.messages import GenerationRequest, Turn, Usage
+from shared.messages import Usage
+from shared.request import GenerationRequest, Turn
 from shared.settings import EchoSettings, Settings
 from tests.conftest import FakeClock
 from worker.engines.base import Engine, Job

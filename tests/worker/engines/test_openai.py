@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from shared.errors import EngineError, EngineUnavailable, PromptTooLong
-from shared.messages import GenerationRequest, Params, Turn, Usage
+from shared.messages import Usage
+from shared.request import GenerationRequest, Params, Turn
 from shared.settings import OpenAISettings, Settings, WorkerSettings
 from tests.llama import CONTEXT, MODEL, llama_server
 from tests.worker.engines.sinks import RecordingSink

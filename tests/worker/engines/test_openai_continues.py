@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ChatError, EngineUnavailable, PromptTooLong
-from shared.messages import GenerationRequest, Params, Turn
+from shared.request import GenerationRequest, Params, Turn
 from tests.llama import llama_server
 from tests.worker.engines.sinks import RecordingSink
 from tests.worker.engines.upstream import opened, refuses, says, scripted

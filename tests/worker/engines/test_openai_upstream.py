@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ChatError, EngineError, EngineUnavailable
-from shared.messages import GenerationRequest, Params, Turn
+from shared.request import GenerationRequest, Params, Turn
 from tests.worker.engines.sinks import RecordingSink
 from tests.worker.engines.upstream import Exchange, drops, models, opened, refuses, says, scripted, silence
 from worker.engines.base import Job

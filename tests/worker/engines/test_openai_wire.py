@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from shared.errors import ChatError, EngineError, EngineUnavailable, PromptTooLong
-from shared.messages import GenerationRequest, Params, Turn, Usage
+from shared.messages import Usage
+from shared.request import GenerationRequest, Params, Turn
 from tests.worker.engines.upstream import delta
 from worker.engines.base import Job
 from worker.engines.openai_wire import Complaint, Dialect, Reply, body, complaint, first_model, refused
