@@ -14,23 +14,35 @@ from tests.chaos.scenarios.scenario import Scenario, exactly, least, settings
 from tests.chaos.stage import Stage
 
 CLIENTS = 100
+RACES = 10  # of each of them, at least
 CHUNKS = 3
 INTERVAL = 0.05  # seconds
 SPREAD = 0.35  # intervals, to either side of the aim
-STEP = 0.1  # intervals
+STEP = 0.02  # intervals
 BOTH = 0.05  # of the races, at least, each of the two must win: else it was no race
 
 
+class Aim:
+    """When to cancel, in intervals behind the last piece but one. On a slow machine the last one comes when it comes:
+    so after each race all go a little later or earlier, whoever has won it."""
+
+    def __init__(self) -> None:
+        self.at = 0.85
+
+    def learn(self, won: bool) -> None:
+        """Who cancelled has won, or not."""
+        self.at = min(1.5, max(0.0, self.at + (STEP if won else -STEP)))
+
+
 class Racer(JsonClient):
-    """Cancels when the last piece is due, a little before or behind. On a slow machine that piece comes when it comes:
-    so whoever has won goes later or earlier the next time."""
+    """Cancels when the last piece is due, a little before or behind."""
 
     kind = "racer"
 
-    def __init__(self, hall: Hall, number: int, habits: Habits) -> None:
+    def __init__(self, hall: Hall, number: int, habits: Habits, aim: Aim) -> None:
         super().__init__(hall, number, habits)
         self._racing: asyncio.Task[None] | None = None
-        self._aim = 0.85  # intervals behind the last piece but one
+        self._aim = aim
 
     async def heard(self, line: Line, frame: dict[str, Any]) -> None:
         """See JsonClient."""
@@ -38,7 +50,7 @@ class Racer(JsonClient):
         if last_but_one and frame["id"] not in self.ended:
             self._racing = asyncio.ensure_future(self._race(line, frame["id"]))
         elif frame["type"] == "done":
-            self._aim += STEP if frame["finish_reason"] == "cancelled" else -STEP
+            self._aim.learn(frame["finish_reason"] == "cancelled")
 
     async def ask(self) -> bool:
         """See JsonClient."""
@@ -48,7 +60,7 @@ class Racer(JsonClient):
         return answered
 
     async def _race(self, line: Line, id: str) -> None:
-        await asyncio.sleep(max(0.0, self._aim + self.chance.uniform(-SPREAD, SPREAD)) * INTERVAL)
+        await asyncio.sleep(max(0.0, self._aim.at + self.chance.uniform(-SPREAD, SPREAD)) * INTERVAL)
         try:
             await line.say({"type": "cancel", "id": id})
         except BROKEN:
@@ -57,10 +69,11 @@ class Racer(JsonClient):
 
 async def play(stage: Stage, options: Options, size: int) -> Sequence[Figure]:
     """So many races."""
-    count = min(CLIENTS, size)
+    count = min(CLIENTS, -(-size // RACES))
+    aim = Aim()
     shares = [size // count + (number < size % count) for number in range(count)]
     racers = [
-        Racer(stage.hall, number, Habits(pause=(0.0, 0.05), messages=share, replays=1))
+        Racer(stage.hall, number, Habits(pause=(0.0, 0.05), messages=share, replays=1), aim)
         for number, share in enumerate(shares)
     ]
     stage.admit(racers)
