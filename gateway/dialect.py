@@ -73,7 +73,7 @@ class Dialect(Protocol):
         ...
 
     def lost(self, session: str, *, pending: bool, open: Sequence[str]) -> list[bytes]:
-        """Events of the session are gone. `pending`: a reply was under way."""
+        """Events of the session are gone. `pending`: a reply was under way, or not all of one was written."""
         ...
 
     def not_joined(self, error: ChatError) -> list[bytes]:

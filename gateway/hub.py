@@ -276,8 +276,9 @@ class Hub:
         log.warning("the broker has lost its memory; telling every session", sessions=len(self._sessions))
         self._stops.forget()
         for session in self._sessions.values():
-            pending = session.forget()
+            newest, running = session.newest, session.forget()
             for connection in session.connections:
+                pending = running or connection.outbox.next_index <= newest  # of an ended one it may lack the rest
                 connection.outbox.begin(None, 0)
                 connection.outbox.put(connection.dialect.lost(session.id, pending=pending, open=()))
 

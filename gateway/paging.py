@@ -80,7 +80,7 @@ class Paging:
         if connection.session is not session or session.line.submitting is not None:
             return  # gone; or an Accepted has to be said first, and its answer reads again
         if not page.recovered:
-            pending = session.line.running != 0
+            pending = session.line.running != 0 or outbox.next_index <= session.newest
             outbox.begin(None, page.items[0].index if page.items else session.newest + 1)
             outbox.put(connection.dialect.lost(session.id, pending=pending, open=session.open))
         self.write(connection, session, page)

@@ -149,6 +149,33 @@ async def test_a_broker_that_has_lost_its_memory_is_said_to_all_and_later_messag
         assert cursors == sorted(cursors)
 
 
+async def test_whoever_lacks_the_rest_of_a_reply_that_has_ended_is_told_that_it_is_lost() -> None:
+    async with chatting() as chats:
+        slow, quick = chats.one.plain(), chats.one.plain()
+        for one in (slow, quick):
+            one.type_in("Hello")
+        await chats.settle()
+        runs = chats.worker.take()
+        for run in runs:
+            run.say("a")
+        await chats.settle()
+        slow.writer.fill()
+        for run in runs:
+            run.say("b")
+        await chats.settle()
+        for run in runs:
+            run.done("c")
+        await chats.settle()
+
+        chats.lose_memory()
+        await chats.settle()
+        slow.writer.drain()
+        await chats.settle()
+        assert quick.texts == ["a", "b", "c"]
+        assert "c" not in slow.texts
+        assert slow.texts[-1].startswith("error: lost: ")
+
+
 async def test_messages_in_the_line_survive_the_loss_of_the_memory() -> None:
     async with chatting() as chats:
         client, _ = await chats.chat("m1", "a")

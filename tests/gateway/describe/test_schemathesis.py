@@ -25,6 +25,10 @@ from tests.gateway.housing import house
 from tests.gateway.rest.test_history import fill
 from tests.memory_store import MemoryStore
 
+# The service runs in a thread of this process. Where it takes a random number while Hypothesis draws one, Hypothesis
+# believes that a strategy did it.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 USUAL, MANY = 3, 200  # examples of each operation
 CHECKS: list[Any] = [
     not_a_server_error,
