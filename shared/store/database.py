@@ -12,7 +12,7 @@ from shared.store.drivers import Driver
 
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 DEFAULT = "sqlite:"
-FORMS = "LLM_CHAT_DATABASE_URL may be sqlite+aiosqlite:///file, postgresql+asyncpg://user:password@host/name or none"
+FORMS = "LLM_CHAT_DATABASE_URL may be none, sqlite:, sqlite+aiosqlite:///file or postgresql+asyncpg://user:password@host/name"
 
 
 def parse(text: str) -> URL:
