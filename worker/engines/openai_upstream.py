@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import random
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import httpx2
 import structlog
@@ -46,6 +46,15 @@ class Backoff(NamedTuple):
         if asked is not None:
             return None if asked > self.most_asked else asked + self.first * self.random()
         return min(self.most, self.first * 2.0 ** (tries - 1)) * (1 + self.random()) / 2
+
+
+class Journey:
+    """What the HTTP client tells of one request on its way."""
+
+    fresh = False  # whether a connection was made for it
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        self.fresh |= event == "connection.connect_tcp.complete"
 
 
 class Upstream:
@@ -123,17 +132,26 @@ class Upstream:
     async def _send(
         self, method: str, path: str, patience: httpx2.Timeout, content: bytes | None = None
     ) -> httpx2.Response:
-        """The response, as soon as its headers are there. Raises Refused."""
+        """The response, as soon as its headers are there. Raises Refused.
+
+        A server may close a kept connection at the moment in which we use it, without a word: some do so after each
+        reply. That says nothing about the request, so it is sent again, until it has had a connection of its own.
+        """
         url = self._base_url.copy_with(path=f"{self._base_url.path.rstrip('/')}/{path}")
-        request = self._client.build_request(method, url, content=content, timeout=patience)
-        try:
-            return await self._client.send(request, stream=True)
-        except (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError) as error:
-            log.warning("the model server cannot be reached", error=str(error) or type(error).__name__)
-            raise Refused(EngineUnavailable(), passing=True) from None
-        except httpx2.HTTPError as error:
-            log.warning("the model server did not answer", error=str(error) or type(error).__name__)
-            raise Refused(EngineError(BROKE_OFF)) from None
+        while True:
+            journey = Journey()
+            request = self._client.build_request(
+                method, url, content=content, timeout=patience, extensions={"trace": journey}
+            )
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError) as error:
+                log.warning("the model server cannot be reached", error=str(error) or type(error).__name__)
+                raise Refused(EngineUnavailable(), passing=True) from None
+            except httpx2.HTTPError as error:
+                if journey.fresh:
+                    log.warning("the model server did not answer", error=str(error) or type(error).__name__)
+                    raise Refused(EngineError(BROKE_OFF)) from None
 
     # --- the model's name --------------------------------------------------------------------------------------------
 

@@ -21,6 +21,11 @@ async def end_of(engine: OpenAIEngine, job: Job = JOB) -> Any:
     return await RecordingSink().run(engine, job).end()
 
 
+async def at_rest(engine: OpenAIEngine) -> None:
+    """Until the last connection is idle."""
+    await asyncio.gather(*engine._running)
+
+
 # --- the pause --------------------------------------------------------------------------------------------------------
 
 
@@ -70,10 +75,24 @@ async def test_other_refusals_are_final_and_tell_no_secret(status: int) -> None:
         assert not any(secret in error.message for secret in ("sk-1", "http", "127.0.0.1", "10.0.0.1"))
 
 
-async def test_a_connection_that_breaks_before_the_answer_is_not_tried_again() -> None:
+async def test_a_new_connection_that_breaks_before_the_answer_is_not_tried_again() -> None:
     async with scripted(drops, says("Hi")) as upstream, opened(upstream.base_url) as engine:
         assert isinstance(await end_of(engine), EngineError)
         assert len(upstream.asked) == 1
+
+
+@pytest.mark.parametrize(("drop", "asked", "text"), [((drops,), 3, "Ho"), ((drops, drops), 3, None)])
+async def test_a_kept_connection_that_was_just_closed_is_replaced_once(
+    drop: tuple[Any, ...], asked: int, text: str | None
+) -> None:
+    async with scripted(says("Hi"), *drop, says("Ho")) as upstream, opened(upstream.base_url) as engine:
+        await end_of(engine)
+        await at_rest(engine)
+        sink = RecordingSink().run(engine, JOB)
+        await sink.end()
+
+        assert (len(upstream.asked), upstream.connections) == (asked, 2)
+        assert (sink.text or None) == text
 
 
 async def test_a_server_that_comes_up_late_is_found() -> None:
