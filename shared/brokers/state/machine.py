@@ -75,7 +75,7 @@ class BrokerState:
     def submit(self, submission: Submission) -> Accepted:
         """G1, G7: first the id is looked up, then busy or not."""
         session = self._session(submission.session)
-        known = session.ids.get(submission.id)
+        known = session.replies.get(submission.id)
         if known is not None:
             return Accepted(known.generation, self._life.queue.place(known), True, known.ended_at is not None)
         if session.running is not None:
@@ -85,7 +85,7 @@ class BrokerState:
             raise QueueFull
         reply = self._life.begin(session, submission)
         if cancelled:
-            del session.early_cancels[submission.id]
+            session.early_cancels = tuple(id for id in session.early_cancels if id != submission.id)
             self._life.finish(reply, self._life.done(reply, "cancelled"))
             return Accepted(reply.generation, ended=True)
         self._life.queue.add(reply)
@@ -96,11 +96,10 @@ class BrokerState:
     def cancel(self, session: str, id: str) -> bool:
         """G5. False: never seen, but remembered."""
         chat = self._session(session)
-        reply = chat.ids.get(id)
+        reply = chat.replies.get(id)
         if reply is None:
-            chat.early_cancels[id] = None
-            if len(chat.early_cancels) > self._limits.early_cancels:
-                del chat.early_cancels[next(iter(chat.early_cancels))]
+            if id not in chat.early_cancels:
+                chat.early_cancels = (*chat.early_cancels, id)[-self._limits.early_cancels :]
             return False
         if reply.ended_at is None and reply.cancel_at is None:
             reply.cancel_at = self._clock.now()
@@ -314,7 +313,7 @@ class BrokerState:
         return session
 
     def _noted(self, session: Session, id: str) -> Reply:
-        reply = session.ids.get(id)
+        reply = session.replies.get(id)
         if reply is None or not reply.note:
             raise UnknownId
         return reply

@@ -29,12 +29,12 @@ class Subscriber:
         """Subscribe."""
         if session.id not in self.sessions:
             self.sessions[session.id] = session
-            session.subscribers.append(self)
+            session.subscribers += (self,)
 
     def remove(self, session: "Session") -> None:
         """Unsubscribe; items of it that are not drained yet are still delivered."""
         if self.sessions.pop(session.id, None) is not None:
-            session.subscribers.remove(self)
+            self._leave(session)
 
     def forget(self, session: "Session") -> bool:
         """Unsubscribe, and deliver nothing more of it but that it is gone. Returns whether it was subscribed."""
@@ -50,9 +50,12 @@ class Subscriber:
     def drop_all(self) -> None:
         """Lose every subscription and say so."""
         for session in self.sessions.values():
-            session.subscribers.remove(self)
+            self._leave(session)
         self.sessions.clear()
         self.items, self.bytes, self.places, self.gone, self.lost = [], 0, {}, [], True
+
+    def _leave(self, session: "Session") -> None:
+        session.subscribers = tuple(other for other in session.subscribers if other is not self)
 
     def offer(self, item: Item) -> None:
         """Put an item into the next batch."""

@@ -53,10 +53,10 @@ def test_subscribing_twice_is_one_subscription() -> None:
     subscriber, chat = linked(), session()
     subscriber.add(chat)
     subscriber.add(chat)
-    assert chat.subscribers == [subscriber]
+    assert chat.subscribers == (subscriber,)
     subscriber.remove(chat)
     subscriber.remove(chat)
-    assert (chat.subscribers, subscriber.sessions) == ([], {})
+    assert (chat.subscribers, subscriber.sessions) == ((), {})
 
 
 def test_losing_all_is_said_once_and_leaves_nothing() -> None:
@@ -66,7 +66,7 @@ def test_losing_all_is_said_once_and_leaves_nothing() -> None:
         offer(subscriber, chat, "text")
         subscriber.places[chat.id] = Place(chat.id, "m1", 0)
     subscriber.drop_all()
-    assert [chat.subscribers for chat in chats] == [[], []]
+    assert [chat.subscribers for chat in chats] == [(), ()]
     batch = subscriber.batch_now("e", 0.0)
     assert (batch.lost, batch.items, batch.places, subscriber.bytes) == (True, [], [], 0)
     assert subscriber.batch_now("e", 0.0).lost is False
@@ -84,4 +84,4 @@ def test_of_a_forgotten_session_nothing_is_brought() -> None:
     batch = subscriber.batch_now("e", 0.0)
     assert batch.items == [good]
     assert [place.session for place in batch.places] == ["kept"]
-    assert (gone.subscribers, kept.subscribers) == ([], [subscriber])
+    assert (gone.subscribers, kept.subscribers) == ((), (subscriber,))
