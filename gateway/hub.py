@@ -52,6 +52,7 @@ class Hub:
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
+        self.touch = self._touch  # the same object for every outbox
         self._blocked: dict[Outbox, None] = {}  # whose socket had no room when it was last written to
         self.paging = Paging(broker, clock, self._blocked, self._submitting.advance)
         self._flush_due = False
@@ -108,7 +109,7 @@ class Hub:
         else:
             session.take_lane()
 
-    def touch(self, outbox: Outbox) -> None:
+    def _touch(self, outbox: Outbox) -> None:
         """The outbox has something to be written in this turn of the loop."""
         self._touched.append(outbox)
         if not self._flush_due:
@@ -191,7 +192,7 @@ class Hub:
             return
         connection.session = session
         session.leave_lane()
-        session.connections.append(connection)
+        session.connections += (connection,)
         page = answer.page
         first = page.items[0].index if page.items else answer.newest + 1
         recovered = page.recovered and not revived
@@ -227,7 +228,7 @@ class Hub:
             session.line.drop(connection)
             if connection in session.connections:
                 session.leave_lane()
-                session.connections.remove(connection)
+                session.connections = tuple(other for other in session.connections if other is not connection)
             self._leave(session)
 
     def _leave(self, session: LiveSession) -> None:

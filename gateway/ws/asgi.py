@@ -7,7 +7,6 @@ callbacks may return, and neither task nor scope nor queue of it is left.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
@@ -28,18 +27,31 @@ DIRECT = "llm_chat.direct"
 logger = logging.getLogger("uvicorn.error")
 
 
+class Listener(Protocol):
+    """Who takes a connection over."""
+
+    def on_text(self, text: str) -> None:
+        """A text message has come."""
+        ...
+
+    def on_drained(self) -> None:
+        """The unsent bytes, after they had been too many, are few again."""
+        ...
+
+    def on_gone(self) -> None:
+        """Nothing can be sent any more. Called once, in a later turn of the loop."""
+        ...
+
+
 class Direct(Protocol):
     """The direct way to one connection: no task, no queue, nothing to await. Also a gateway.outbox.Writer."""
 
-    on_drained: Callable[[], None] | None
-    """Called when the unsent bytes, after they had been above `room`, are few again."""
     full: bool
-    """Whether they are above `room` and have not been few since."""
+    """Whether more than `room` bytes are unsent, or have been and are not few yet."""
 
-    def adopt(self, on_text: Callable[[str], None], on_gone: Callable[[], None], room: int) -> None:
-        """From now on text messages go to `on_text` and binary ones are refused; the endpoint should return. While
-        more than `room` bytes are unsent nothing is read. `on_gone` is called once, in a later turn of the loop, when
-        nothing can be sent any more."""
+    def adopt(self, listener: Listener, room: int) -> None:
+        """From now on text messages go to the listener and binary ones are refused; the endpoint should return. While
+        more than `room` bytes are unsent nothing is read."""
         ...
 
     def send(self, payloads: list[bytes]) -> None:

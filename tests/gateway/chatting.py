@@ -84,6 +84,7 @@ class Client:
     def __init__(self, hub: Hub, dialect: Dialect, caller: Caller = NOBODY) -> None:
         self.writer = FakeWriter()
         self.connection = Connection(hub, dialect, self.writer, caller)
+        self.writer.on_drained = self.connection.on_drained
         self._parsed: list[Frame] = []
         self._writes = 0  # how many of them are parsed
         self._read = 0

@@ -175,19 +175,17 @@ async def test_abort_drops_the_connection_without_a_word() -> None:
 
 
 async def test_a_client_that_reads_again_is_announced_once() -> None:
-    app = Endpoint()
+    app = Adopting()
     async with serving(app) as served, raw_client(served.port) as client:
         writer = await app.opened.get()
-        drained = asyncio.Queue[int]()
-        writer.on_drained = lambda: drained.put_nowait(writer.buffered())
         await fill(writer)
-        assert drained.empty()
+        assert app.drained.empty()
         assert writer.buffered() >= 1 << 20
 
         reading = asyncio.create_task(read_to_end(client))
-        assert await drained.get() < 1 << 20
+        assert await app.drained.get() < 1 << 20
         await until(lambda: writer.buffered() == 0)
-        assert drained.empty()
+        assert app.drained.empty()
 
         writer.abort()
         await reading
@@ -205,9 +203,8 @@ async def test_the_connection_lets_go_of_its_listener_when_it_is_lost() -> None:
     async with serving(app) as served:
         async with connect(served.url):
             writer = await app.opened.get()
-            writer.on_drained = lambda: None
         assert await app.gone.get() is writer
-        assert writer.on_drained is None
+        assert writer._listener is None
 
 
 @pytest.fixture
