@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import ClientDisconnected, is_ssl
 
 from gateway.ws.codes import NORMAL
 from gateway.ws.frames import binary_frame, text_frame
@@ -204,8 +204,8 @@ def build_scope(
         "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
         "http_version": "1.1",
         "scheme": "wss" if is_ssl(transport) else "ws",
-        "server": get_local_addr(transport),
-        "client": get_remote_addr(transport),
+        "server": _address(transport.get_extra_info("sockname")),
+        "client": _address(transport.get_extra_info("peername")),
         "root_path": config.root_path,
         "path": config.root_path + unquote(raw_path.decode("latin-1")),
         "raw_path": config.root_path.encode() + raw_path,
@@ -215,6 +215,13 @@ def build_scope(
         "state": app_state.copy(),
         "extensions": {"websocket.http.response": {}, DIRECT: direct},
     }
+
+
+def _address(name: Any) -> tuple[str, int | None] | None:
+    """As in uvicorn; but that one asks the socket, and uvloop keeps an object of its own for that."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (name, None) if isinstance(name, str) and name else None
 
 
 def _headers(message: Message) -> Headers:

@@ -18,7 +18,7 @@ from gateway.ws.asgi import Conversation, Listener, build_scope
 from gateway.ws.codes import ABNORMAL, INTERNAL_ERROR, NO_CODE, NORMAL, NOT_UTF8, RESTART, TEXT_ONLY
 from gateway.ws.common import Common
 from gateway.ws.frames import PING, SHORT_TEXT, close_frame, pong_frame, text_frame
-from gateway.ws.handshake import Headers, Refused
+from gateway.ws.handshake import Headers, Refused, Upgrade
 from gateway.ws.keepalive import Spoke
 from gateway.ws.parser import Binary, Close, Event, Parser, Ping, Text, Violation, whole_text
 from gateway.ws.state import State
@@ -266,7 +266,11 @@ class WebSocketProtocol(asyncio.Protocol):
             length = (b"content-length", str(len(refused.body)).encode())
             self.answer(refused.status, [*headers, *refused.headers, length], refused.body)
             return
-        self._conversation = Conversation(self, upgrade, headers)
+        self.open(upgrade)
+
+    def open(self, upgrade: Upgrade) -> None:
+        """Ask the endpoint."""
+        self._conversation = Conversation(self, upgrade, self._server_state.default_headers)
         scope = build_scope(upgrade, self._config, self._app_state, self.transport, self)
         app: Any = self._config.loaded_app
         task = asyncio.get_running_loop().create_task(self._conversation.run(app, scope))

@@ -14,11 +14,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from gateway import server
+from gateway.front import Front
 from gateway.uvicorn_http import HttpProtocol
 from gateway.ws.asgi import DIRECT, Conversation
 from gateway.ws.parser import Parser
 from gateway.ws.protocol import WebSocketProtocol
-from tests.gateway.serving import Adopting, Endpoint, raw_client, read_to_end, serving, until
+from tests.gateway.serving import UPGRADE, Adopting, Endpoint, raw_client, read_to_end, serving, until
 
 LIMIT = 65_536
 MEGABYTE = b"x" * (1 << 20)
@@ -455,17 +456,21 @@ def left() -> Iterator[Left]:
     could find: it is at rest."""
     gc.collect()
     gc.disable()
-    before = living(HttpProtocol, WebSocketProtocol, Conversation, Parser)  # logs of other tests may hold some
+    before = living(Front, HttpProtocol, WebSocketProtocol, Conversation, Parser)  # logs of other tests may hold some
     yield lambda *kinds: [one for one in living(*kinds) if not any(one is other for other in before)]
     gc.enable()
 
 
-async def test_nothing_of_the_http_connection_stays_behind(left: Left) -> None:
+@pytest.mark.parametrize("pieces", [(UPGRADE + b"\r\n",), (UPGRADE, b"\r\n")], ids=["straight", "by HTTP"])
+async def test_nothing_of_the_http_connection_stays_behind(left: Left, pieces: tuple[bytes, ...]) -> None:
     app = Endpoint()
-    async with serving(app) as served, connect(served.url):
+    async with serving(app) as served, raw_client(served.port, b"") as client:
+        for piece in pieces:
+            await asyncio.get_running_loop().sock_sendall(client, piece)
+            await asyncio.sleep(0.01)
         await app.opened.get()
         assert left(WebSocketProtocol)
-        assert not left(HttpProtocol)
+        assert not left(Front, HttpProtocol)
 
 
 async def test_nothing_of_the_endpoint_stays_behind_where_it_hands_its_connection_over(left: Left) -> None:
