@@ -97,6 +97,15 @@ class LiveSession:
         return True
 
     @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way, and each reader has all there is: then nothing of it is due, however long it
+        lasts."""
+        line, newest = self.line, self.newest
+        if line.running or line.submitting is not None:
+            return False
+        return all(one.outbox.live and one.outbox.next_index > newest for one in self.connections)
+
+    @property
     def known(self) -> tuple[str, str, str | None, str | None, int, str]:
         """All by which a broker may be told of it again."""
         return self.id, self.owner, self.system, self.model, self.generation, self.epoch

@@ -315,6 +315,7 @@ class Chats:
         """G11: no hub knows a session or a connection, the broker no subscription."""
         for gateway in self.gateways:
             assert (len(gateway.hub), gateway.hub._sessions, gateway.hub._touched) == (0, {}, [])
+            assert not gateway.hub._watched
         subscribers = self.memory.state._subscribers.values()
         assert not any(subscriber.sessions for subscriber in subscribers)
 
