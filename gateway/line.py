@@ -44,6 +44,9 @@ class Line:
         """The message to be submitted now, if any: it is `submitting` until one of the next three is called."""
         if self.submitting is not None or not self._waiting:
             return None
+        if len(self._waiting) == 1 and not self.running:  # as nearly always
+            self.submitting, self._waiting = self._waiting[0], ()
+            return self.submitting
         known = next((entry for entry in self._waiting if entry.ask.id in self._recent), None)
         if known is None and self.running:
             return None
@@ -63,7 +66,7 @@ class Line:
     def remember(self, id: str) -> None:
         """The broker has a message with this id, whoever sent it."""
         if id not in self._recent:
-            self._recent = (*self._recent, id)[-REMEMBERED:]
+            self._recent = (*self._recent[1 - REMEMBERED :], id)
 
     def busy(self, generation: int) -> None:
         """Another generation runs: back to the head. It may have ended since."""

@@ -40,6 +40,7 @@ class BrokerState:
         self._clock = clock
         self._limits = limits
         self._sessions: dict[str, Session] = {}
+        self._unfollowed: dict[Session, None] = {}  # those that have no subscriber
         self._life = Lifecycle(clock, limits)
         self._seats: dict[str, Seat] = {}
         self._subscribers: dict[str, Subscriber] = {}
@@ -70,6 +71,7 @@ class BrokerState:
             if epoch == self.epoch:
                 raise SessionNotFound
             chat = self._sessions[session] = Session(session, owner, system, model, self._clock.now())
+            self._unfollowed[chat] = None
         chat.last = max(chat.last, floor)
 
     def submit(self, submission: Submission) -> Accepted:
@@ -110,6 +112,7 @@ class BrokerState:
         """G8: what is kept comes in the page, what follows in the batches."""
         chat = self._session(session)
         self._subscriber(gateway).add(chat)
+        self._unfollowed.pop(chat, None)
         chat.touched_at = self._clock.now()
         running = chat.running
         return Attached(
@@ -130,7 +133,6 @@ class BrokerState:
         chat = self._sessions.get(session)
         if subscriber is not None and chat is not None:
             subscriber.remove(chat)
-            chat.touched_at = self._clock.now()
 
     def drain(self, gateway: str, link: int) -> int:
         """A drain begins to wait; returns its number. Over a new link nothing of the old one's can be trusted."""
@@ -190,6 +192,7 @@ class BrokerState:
         for subscriber in self._subscribers.values():
             if subscriber.forget(chat):
                 self._life.wake.add(subscriber.name)
+        self._unfollowed.pop(chat, None)
 
     def spend(self, token: str, spender: str, epoch: str, ttl: float) -> bool:
         """G12: a memory that is not of the token's epoch cannot know whether it was spent before."""
@@ -321,8 +324,13 @@ class BrokerState:
     def _subscriber(self, gateway: str) -> Subscriber:
         subscriber = self._subscribers.get(gateway)
         if subscriber is None:
-            subscriber = self._subscribers[gateway] = Subscriber(gateway, self._clock.now())
+            subscriber = self._subscribers[gateway] = Subscriber(gateway, self._clock.now(), self._desert)
         return subscriber
+
+    def _desert(self, session: Session) -> None:
+        """However a session loses its subscribers, whoever comes next finds it for a while."""
+        session.touched_at = self._clock.now()
+        self._unfollowed[session] = None
 
     def _assign(self) -> None:
         """Give what waits to the workers whose poll waits, the freest first."""
@@ -367,11 +375,9 @@ class BrokerState:
     def _sweep(self, now: float) -> None:
         """G11: sessions that nobody follows and that keep nothing, gateways that do not drain, workers that do not
         poll."""
-        for session in tuple(self._sessions.values()):
-            if session.subscribers:
-                session.touched_at = now  # however it loses them, whoever comes next finds it for a while
-            elif not session.replies and session.touched_at + self._limits.retention <= now:
-                del self._sessions[session.id]
+        for session in tuple(self._unfollowed):
+            if not session.replies and session.touched_at + self._limits.retention <= now:
+                del self._sessions[session.id], self._unfollowed[session]
         silent = now - self._limits.silence
         for gateway in [name for name, subscriber in self._subscribers.items() if subscriber.seen_at <= silent]:
             self.leave_gateway(gateway)
