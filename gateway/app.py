@@ -47,7 +47,6 @@ def build_app(
         Route("/", pages.IndexPage().show),
         Route("/livez", health.livez),
         Route("/readyz", health.readyz),
-        WebSocketRoute("/ws", Door(ChatSocket(hub, settings), hub)),
         Route("/ws", pages.upgrade_required),
         *desk.routes(gate),
         *rest.routes(hub, broker, store, clock, settings.gateway),
@@ -69,6 +68,7 @@ def build_app(
             Middleware(EndQuietly),
             *own_pages.middleware(settings.gateway.origins),
             Middleware(Authentication, gate),
+            Middleware(Shortcut, "/ws", Door(ChatSocket(hub, settings), hub)),
         ],
         exception_handlers={HTTPException: pages.http_error, Exception: pages.internal_error},
     )
@@ -112,6 +112,19 @@ class Door:
             await refusal(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class Shortcut:
+    """One WebSocket's route before all others: nearly all connections are for that, and the router takes its time."""
+
+    def __init__(self, app: ASGIApp, path: str, socket: ASGIApp) -> None:
+        self._app = app
+        self._path = path
+        self._socket = socket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        straight = scope["type"] == "websocket" and scope["path"] == self._path
+        await (self._socket if straight else self._app)(scope, receive, send)
 
 
 class EndQuietly:

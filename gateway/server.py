@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.deadlines import Deadlines
+from gateway.front import Front
 from gateway.sockets import BACKLOG, addresses
 from gateway.uvicorn_http import HttpProtocol
 from gateway.ws.common import Common
@@ -50,11 +51,12 @@ def configure(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     """uvicorn's settings; there is nothing in them for users to choose."""
     nascent = Deadlines(settings.handshake_timeout)
     common = Common(settings.max_message_bytes, settings.ping_interval, CLOSE_TIMEOUT)
-    own = cast(type[asyncio.Protocol], partial(WebSocketProtocol, common))
+    own = settings.ws == "own"
+    http = partial(Front, nascent, common) if own else partial(HttpProtocol, nascent)
     return uvicorn.Config(
         app,
-        http=cast(type[asyncio.Protocol], partial(HttpProtocol, nascent)),
-        ws=own if settings.ws == "own" else "websockets-sansio",
+        http=cast(type[asyncio.Protocol], http),
+        ws=cast(type[asyncio.Protocol], partial(WebSocketProtocol, common)) if own else "websockets-sansio",
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,
@@ -129,7 +131,7 @@ class Server(uvicorn.Server):
 
     def websockets(self) -> int:
         """How many are open."""
-        return sum(not isinstance(one, HttpProtocol) for one in self.server_state.connections)
+        return sum(not isinstance(one, HttpProtocol | Front) for one in self.server_state.connections)
 
     def abort_connections(self) -> None:
         """Drop them all, with what is unsent."""

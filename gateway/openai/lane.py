@@ -135,6 +135,7 @@ class Lane:
     async def _reply(self, plan: Plan) -> None:
         self._writer = writer = LaneWriter(self._socket.writer)
         connection = Connection(self._socket.hub, dialect := ReplyDialect.new(), writer, self._socket.caller)
+        writer.on_drained = connection.on_drained
         id, form = self._socket.beginning.place(
             plan, lambda id: ResponseStream(id, plan.head, framed(self._name)), dialect, connection
         )

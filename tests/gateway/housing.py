@@ -130,7 +130,7 @@ async def _gate(hub: Hub, serving: AbstractAsyncContextManager[Gate]) -> AsyncIt
         yield gate
         await gate.client.aclose()
         await until(lambda: len(hub) == 0 or gate.hub.stopping)
-        assert (len(hub), hub._sessions) == (0, {}), "connections or sessions were left"
+        assert (len(hub), hub._sessions, hub._watched) == (0, {}, {}), "connections or sessions were left"
 
 
 def _listen() -> list[socket.socket]:

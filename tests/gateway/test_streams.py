@@ -208,6 +208,7 @@ async def test_a_client_that_goes_before_the_answer_is_noticed_too() -> None:
         assert len(here.house.gate.hub) == 0
         never.cancel()
         here.site.hub._sessions.clear()  # no answer, no end of joining
+        here.site.hub._watched.clear()
 
 
 async def test_silence_is_filled_with_comments() -> None:

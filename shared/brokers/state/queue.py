@@ -63,10 +63,11 @@ class Queue:
             del self._owners[reply.session.owner]
 
     def place_of_last(self, owner: str) -> int:
-        """How many go before the newest one of this owner."""
+        """How many go before the one of this owner that was added just now. Quick where it is the owner's only one, or
+        there is no other owner."""
         own = len(self._owners[owner]) - 1
-        if len(self._owners) == 1:
-            return len(self._retries) + own
+        if not own or len(self._owners) == 1:
+            return len(self._retries) + own + len(self._owners) - 1  # an only one is at the end of the first round
         place, before = len(self._retries) + own, True
         for other, line in self._owners.items():
             if other == owner:

@@ -139,7 +139,7 @@ async def test_a_message_that_waits_when_the_gateway_stops_is_not_accepted() -> 
 
         answer = await waiting
         assert (answer.status_code, answer.json()["code"], answer.json()["retryable"]) == (503, "stopping", True)
-        assert list(here.memory.state._sessions[session].ids) == ["m0"]
+        assert list(here.memory.state._sessions[session].replies) == ["m0"]
 
 
 async def test_a_gateway_about_to_stop_begins_nothing() -> None:
@@ -252,7 +252,7 @@ async def test_a_reply_begun_on_a_websocket_is_stopped_by_rest_at_another_gatewa
         run.say("one")
         address = f"/api/sessions/{session}/messages/m%2F1%0A%C3%BC/cancel"
         stopping = asyncio.create_task(here.gates[1].client.post(address))
-        await until(lambda: bool(here.memory.state._sessions[session].ids["m/1\nü"].cancel_at))
+        await until(lambda: bool(here.memory.state._sessions[session].replies["m/1\nü"].cancel_at))
         run.done(reason="cancelled", receipt=Receipt(1, 1, 5))
         answer = await stopping
         said = [json.loads(await socket.recv()) for _ in range(4)]

@@ -118,7 +118,7 @@ async def test_a_stop_ends_the_reply_for_all_its_readers() -> None:
         await reader.take(4)
         stopping = asyncio.create_task(here.gates[1].client.post("/api/chat/chat-1/stop"))
         session = here.memory.state._sessions[session_of("", "chat-1")]
-        await until(lambda: bool(session.ids["u1"].cancel_at))
+        await until(lambda: bool(session.replies["u1"].cancel_at))
         run.done(reason="cancelled", receipt=Receipt(1, 1, 5))
         answer = await stopping
 
@@ -213,7 +213,7 @@ async def test_the_same_message_again_is_the_same_reply_and_a_regenerated_one_an
                     run.done("one")
                 texts = [part["delta"] for part in await parts(reader) if isinstance(part, dict) and "delta" in part]
             assert texts == ["one"]
-        ids = list(here.memory.state._sessions[session_of("", "chat-1")].ids)
+        ids = list(here.memory.state._sessions[session_of("", "chat-1")].replies)
 
     assert len(ids) == 3
     assert ids[0] == "u1"
