@@ -497,6 +497,10 @@ def test_patience_counts_only_while_the_engine_owes_something(clock: FakeClock) 
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
+def count_runs() -> int:
+    return sum(type(one) is Run for one in gc.get_objects())
+
+
 class Circular(HandEngine):
     """One whose aborts know the sink."""
 
@@ -511,6 +515,7 @@ class Circular(HandEngine):
 def test_what_has_ended_is_freed_at_once(clock: FakeClock, at_once: list[str]) -> None:
     """A cycle would wait for the collector, which costs the more the more replies there are."""
     gc.collect()
+    before = count_runs()
     outlet = Outlet()
     run = Run(lease(), Circular(at_once=at_once), outlet, clock)
     run.begin()
@@ -522,4 +527,4 @@ def test_what_has_ended_is_freed_at_once(clock: FakeClock, at_once: list[str]) -
     outlet.offered.clear()
     del run
 
-    assert not any(type(one) is Run for one in gc.get_objects())
+    assert count_runs() == before
