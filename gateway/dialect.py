@@ -99,3 +99,7 @@ class Dialect(Protocol):
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """This gateway is about to stop."""
         ...
+
+    def farewell(self) -> list[bytes]:
+        """It ends its connections now. Sockets have a close code for that, responses must end themselves."""
+        ...

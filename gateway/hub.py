@@ -339,6 +339,11 @@ class Hub:
         for connection in self._connections:
             connection.outbox.put(connection.dialect.going_away(round(retry_after_ms * random.uniform(0.5, 1.5))))
 
+    def farewell(self) -> None:
+        """Every connection ends now: whoever must end by itself does."""
+        for connection in self._connections:
+            connection.outbox.put(connection.dialect.farewell())
+
     async def close(self) -> None:
         """Stop the clockwork."""
         self._stops.forget()

@@ -74,6 +74,10 @@ class PlainDialect:
         """See Dialect."""
         return []
 
+    def farewell(self) -> list[bytes]:
+        """See Dialect."""
+        return []
+
 
 def _error(error: ChatError) -> bytes:
     return f"error: {error.code}: {error.message}".encode()

@@ -8,7 +8,7 @@ import asyncio
 import random
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, cast
@@ -43,6 +43,14 @@ class Leaving(Protocol):
 
     def going_away(self, retry_after_ms: int) -> None:
         """Tell every client that can understand it."""
+        ...
+
+    def farewell(self) -> None:
+        """End what does not end with its socket."""
+        ...
+
+    def __len__(self) -> int:
+        """Clients that hear something, or wait to."""
         ...
 
 
@@ -108,8 +116,11 @@ class Server(uvicorn.Server):
         self._asked_at = asyncio.get_running_loop().time()
         log.info("stopping", connections=self.websockets())
         self._sessions.stopping = True
+        self._tell(lambda: self._sessions.going_away(random.randint(*RETRY_AFTER_MS)))
+
+    def _tell(self, say: Callable[[], None]) -> None:
         try:
-            self._sessions.going_away(random.randint(*RETRY_AFTER_MS))
+            say()
         except Exception:
             log.exception("the clients were not told that this gateway stops")
 
@@ -120,9 +131,12 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second. A stop waits a little for the clients to leave by themselves."""
-        if self._asked_at is not None and (not self.websockets() or self._waited_enough(self._asked_at)):
+        if self._asked_at is not None and (self._is_alone() or self._waited_enough(self._asked_at)):
             self.should_exit = True
         return await super().on_tick(counter)
+
+    def _is_alone(self) -> bool:
+        return not self.websockets() and not len(self._sessions)
 
     def _waited_enough(self, since: float) -> bool:
         return asyncio.get_running_loop().time() - since >= self._drain_delay
@@ -138,6 +152,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As in stock: 1012 to all. Clients that do not read are not waited for."""
+        self._tell(self._sessions.farewell)
         timer = asyncio.get_running_loop().call_later(ABORT_AFTER, self.abort_connections)
         await super().shutdown(sockets)
         timer.cancel()

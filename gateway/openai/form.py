@@ -6,6 +6,7 @@ from typing import Protocol
 
 from gateway.dialect import Action
 from gateway.openai.problem import Problem, lost, problem_of
+from gateway.refusals import Stopping
 from shared.errors import ChatError
 from shared.messages import Event, Item, decode_events
 
@@ -29,6 +30,10 @@ class ReplyForm(Protocol):
 
     def fail(self, problem: Problem) -> list[bytes]:
         """There is no reply, or no more of it."""
+        ...
+
+    def cut(self, problem: Problem) -> list[bytes]:
+        """There is no more of it here, though it may go on."""
         ...
 
 
@@ -101,6 +106,10 @@ class ReplyDialect:
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """See Dialect."""
         return []
+
+    def farewell(self) -> list[bytes]:
+        """See Dialect."""
+        return self._hear(lambda: self.form.cut(problem_of(Stopping())))
 
     def _fail(self, problem: Problem) -> list[bytes]:
         return self._hear(lambda: self.form.fail(problem))

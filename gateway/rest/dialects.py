@@ -10,8 +10,13 @@ from shared.errors import ChatError, SessionNotFound
 from shared.messages import Item
 
 STEP = b"\n"  # wakes whoever takes; never sent
-RETRY = b"retry: 1000\n\n"  # ms: what an EventSource waits before it comes again
+RETRY_MS = 1_000
 _TAG = len(b'{"type":"')  # frames begin with it
+
+
+def retry(ms: int) -> bytes:
+    """How long an EventSource is to wait before it comes again."""
+    return b"retry: %d\n\n" % ms
 
 
 def event(frame: bytes, cursor: str = "") -> bytes:
@@ -67,6 +72,10 @@ class HttpDialect:
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """See Dialect."""
+        return []
+
+    def farewell(self) -> list[bytes]:
+        """See Dialect."""
         return self.fail(Stopping())
 
     def fail(self, error: ChatError) -> list[bytes]:
@@ -81,7 +90,10 @@ class SessionEvents(HttpDialect):
     def joined(self, session: str, *, resumed: bool, recovered: bool, open: Sequence[str]) -> list[bytes]:
         """See Dialect."""
         super().joined(session, resumed=resumed, recovered=recovered, open=open)
-        return [RETRY, *map(event, self.frames.joined(session, resumed=resumed, recovered=recovered, open=open))]
+        return [
+            retry(RETRY_MS),
+            *map(event, self.frames.joined(session, resumed=resumed, recovered=recovered, open=open)),
+        ]
 
     def lost(self, session: str, *, pending: bool, open: Sequence[str]) -> list[bytes]:
         """See Dialect."""
@@ -106,7 +118,7 @@ class SessionEvents(HttpDialect):
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """See Dialect."""
-        return [*map(event, self.frames.going_away(retry_after_ms)), END]
+        return [retry(retry_after_ms), *map(event, self.frames.going_away(retry_after_ms))]
 
 
 class ReplyEvents(SessionEvents):

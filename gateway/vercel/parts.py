@@ -57,9 +57,9 @@ class UiMessage(HttpDialect):
         """See Dialect."""
         return [*(self._fail(error.message) if self.settled else ()), *self.fail(error)]
 
-    def going_away(self, retry_after_ms: int) -> list[bytes]:
+    def farewell(self) -> list[bytes]:
         """See Dialect."""
-        return [part("error", errorText=STOPPING), *super().going_away(retry_after_ms)]
+        return [part("error", errorText=STOPPING), *super().farewell()]
 
     def events(self, item: Item, skip: int) -> list[bytes]:
         """See Dialect."""

@@ -118,7 +118,10 @@ class Lines(JsonDialect):
         return [payload + b"\n" for payload in super().accepted(id, place)]
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
-        return [*(payload + b"\n" for payload in super().going_away(retry_after_ms)), END]
+        return [payload + b"\n" for payload in super().going_away(retry_after_ms)]
+
+    def farewell(self) -> list[bytes]:
+        return [END]
 
 
 class Site:
