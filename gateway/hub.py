@@ -7,13 +7,12 @@ is a call to the broker and a callback on its answer.
 
 import asyncio
 import random
-import secrets
 from collections.abc import Callable
 from functools import partial
 
 import structlog
 
-from gateway import deletions
+from gateway import deletions, session_id
 from gateway.answers import ignore, then
 from gateway.connection import Connection
 from gateway.conversation import Conversation
@@ -135,7 +134,7 @@ class Hub:
         """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it.
         `stored`: its conversation is to last, if there is a store."""
         conversation = Conversation(loaded=True) if stored and self._keeping is not None else None
-        session = LiveSession(f"s_{secrets.token_hex(12)}", connection.caller.owner, system, model, conversation)
+        session = LiveSession(session_id.new(stored=stored), connection.caller.owner, system, model, conversation)
         self._sessions[session.id] = session
         connection.session = session
         session.joining += 1
@@ -144,7 +143,8 @@ class Hub:
 
     def resume(self, connection: Connection, id: str, after: Cursor | None) -> None:
         """Join a session that exists, somewhere."""
-        conversation = None if self._keeping is None else Conversation(loaded=False)
+        stored = self._keeping is not None and session_id.is_stored(id)
+        conversation = Conversation(loaded=False) if stored else None
         session = self._sessions.get(id) or LiveSession(id, "", None, None, conversation)
         self._sessions[id] = session
         session.joining += 1

@@ -108,7 +108,8 @@ class LiveSession:
 
     def submission(self, ask: Ask, earlier: Iterable[Turn] = (), *, stored: bool = False) -> Submission:
         """A message as the broker takes it. Its context is its own, else the system prompt and `earlier` turns."""
-        context = ask.context or (*((Turn("system", self.system),) if self.system else ()), *earlier)
+        own = (*((Turn("system", self.system),) if self.system else ()), *earlier)
+        context = own if ask.context is None else ask.context
         turns = (*context, Turn("user", ask.content)) if ask.content else context
         request = GenerationRequest(turns, ask.model or self.model, ask.params, stored)
         note = msgspec.json.encode(ask.meta) if ask.meta else b""

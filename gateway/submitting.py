@@ -236,8 +236,8 @@ def fill(
 def _fixed(session: LiveSession, ask: Ask) -> tuple[str | None, str, int | None]:
     """What of a context is not for choice: the system prompt, or whatever stands in place of all that, the message, and
     how long the reply may be."""
-    own = "".join(turn.content for turn in ask.context)
-    return own or session.system, ask.content, ask.params.max_tokens
+    own = session.system if ask.context is None else "".join(turn.content for turn in ask.context)
+    return own, ask.content, ask.params.max_tokens
 
 
 def _title(content: str) -> str:

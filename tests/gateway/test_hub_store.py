@@ -107,6 +107,19 @@ async def test_a_session_that_is_not_to_last_is_not_stored(chats: Chats, store: 
     assert store.calls == []
 
 
+async def test_nor_is_what_somebody_says_in_it_who_joins_it_elsewhere(chats: Chats, store: MemoryStore) -> None:
+    client = chats.one.client()
+    chats.one.hub.begin(client.connection, None, None, stored=False)
+    await chats.settle()
+    other = chats.other.resume(client.frames[0]["session_id"])
+    await chats.settle()
+    other.ask("m1")
+    await chats.settle()
+
+    assert other.types() == ["session", "accepted"]
+    assert store.calls == []
+
+
 async def test_what_an_interface_notes_with_a_message_is_stored(chats: Chats, store: MemoryStore) -> None:
     client = chats.one.client()
     client.send("start")
