@@ -94,6 +94,8 @@ class QueueSettings(Section):
 
     limit: Count = 10_000
     """messages that may wait for a worker"""
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    """bytes that they may have in all, each with its conversation"""
     timeout: Duration = 600.0
     """seconds that a message may wait for a worker"""
 
