@@ -26,6 +26,12 @@ def event(frame: bytes, cursor: str = "") -> bytes:
     return b"%bevent: %b\ndata: %b\n\n" % (head, kind, frame)
 
 
+def later(error: ChatError) -> bytes:
+    """A stream that says only that it cannot be had now: an EventSource comes again, but never behind an error status
+    (HTML, section 9.2.3)."""
+    return b"".join([retry(RETRY_MS), *map(event, JsonDialect().refused(None, error))])
+
+
 class HttpDialect:
     """What the dialects below have in common: nothing comes from the client but the request itself.
 

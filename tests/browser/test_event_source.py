@@ -15,6 +15,9 @@ const source = new EventSource(begun.events);
 const seen = [];
 let opened = 0;
 source.onopen = () => (opened += 1);
+let refused;
+const turnedAway = new Promise((resolve) => (refused = resolve));
+source.addEventListener("error", (event) => event.data && refused(JSON.parse(event.data).code));
 for (const type of ["session", "accepted", "started", "delta", "takeover", "done"])
   source.addEventListener(type, (event) => seen.push(JSON.parse(event.data)));
 const ended = new Promise((resolve) => source.addEventListener("done", resolve));
@@ -34,13 +37,16 @@ async def test_it_comes_back_by_itself_and_gets_every_event_once(tmp_path: Path)
         for number in range(3):
             run.say(f"{number} ")
         await seen(page, 3)
+        here.gate.hub.stopping = True
         drop_all(here)
+        assert await page.run("await turnedAway") == "stopping"
+        here.gate.hub.stopping = False
         for number in range(3, 6):
             run.say(f"{number} ")
         await seen(page, 6)
         run.done("the end")
         frames = await page.run("await ended; source.close(); seen")
-        assert await page.run("opened") == 2
+        assert await page.run("opened") == 3
 
     events = [frame for frame in frames if "cursor" in frame]
     assert [event["type"] for event in events] == ["started", *["delta"] * 7, "done"]
