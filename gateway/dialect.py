@@ -100,6 +100,6 @@ class Dialect(Protocol):
         """This gateway is about to stop."""
         ...
 
-    def farewell(self) -> list[bytes]:
-        """It ends its connections now. Sockets have a close code for that, responses must end themselves."""
+    def farewell(self, error: ChatError) -> list[bytes]:
+        """The connection ends now, for this reason. Sockets have close codes for that; responses end themselves."""
         ...

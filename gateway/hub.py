@@ -22,6 +22,7 @@ from gateway.outbox import Outbox
 from gateway.paging import Paging
 from gateway.partings import Partings
 from gateway.patience import Patience
+from gateway.refusals import Stopping
 from gateway.reviving import Reviving
 from gateway.stops import Stops
 from gateway.submitting import Keeping, Submitting
@@ -342,7 +343,7 @@ class Hub:
     def farewell(self) -> None:
         """Every connection ends now: whoever must end by itself does."""
         for connection in self._connections:
-            connection.outbox.put(connection.dialect.farewell())
+            connection.outbox.put(connection.dialect.farewell(Stopping()))
 
     async def close(self) -> None:
         """Stop the clockwork."""

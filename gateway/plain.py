@@ -74,7 +74,7 @@ class PlainDialect:
         """See Dialect."""
         return []
 
-    def farewell(self) -> list[bytes]:
+    def farewell(self, error: ChatError) -> list[bytes]:
         """See Dialect."""
         return []
 

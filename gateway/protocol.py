@@ -241,7 +241,7 @@ class JsonDialect:
         """See Dialect."""
         return [_encode(_GoingAway(retry_after_ms))]
 
-    def farewell(self) -> list[bytes]:
+    def farewell(self, error: ChatError) -> list[bytes]:
         """See Dialect."""
         return []
 

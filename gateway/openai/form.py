@@ -6,7 +6,6 @@ from typing import Protocol
 
 from gateway.dialect import Action
 from gateway.openai.problem import Problem, lost, problem_of
-from gateway.refusals import Stopping
 from shared.errors import ChatError
 from shared.messages import Event, Item, decode_events
 
@@ -107,9 +106,9 @@ class ReplyDialect:
         """See Dialect."""
         return []
 
-    def farewell(self) -> list[bytes]:
+    def farewell(self, error: ChatError) -> list[bytes]:
         """See Dialect."""
-        return self._hear(lambda: self.form.cut(problem_of(Stopping())))
+        return self._hear(lambda: self.form.cut(problem_of(error)))
 
     def _fail(self, problem: Problem) -> list[bytes]:
         return self._hear(lambda: self.form.fail(problem))

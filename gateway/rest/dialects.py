@@ -80,9 +80,9 @@ class HttpDialect:
         """See Dialect."""
         return []
 
-    def farewell(self) -> list[bytes]:
+    def farewell(self, error: ChatError) -> list[bytes]:
         """See Dialect."""
-        return self.fail(Stopping())
+        return self.fail(error)
 
     def fail(self, error: ChatError) -> list[bytes]:
         """The first reason counts."""
@@ -125,6 +125,11 @@ class SessionEvents(HttpDialect):
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """See Dialect."""
         return [retry(retry_after_ms), *map(event, self.frames.going_away(retry_after_ms))]
+
+    def farewell(self, error: ChatError) -> list[bytes]:
+        """See Dialect. Of a stop it has heard."""
+        said = [] if isinstance(error, Stopping) else self.frames.refused(None, error)
+        return [*map(event, said), *super().farewell(error)]
 
 
 class ReplyEvents(SessionEvents):
