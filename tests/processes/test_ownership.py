@@ -85,7 +85,8 @@ async def test_every_way_to_what_is_anothers(tmp_path: Path) -> None:
         people = [Person(owner, key, gateways) for owner, key in keys.items()]
         for person in people:
             await asyncio.gather(*map(person.begin, range(SESSIONS)))
-        await asyncio.gather(*(rob(*pair, gateway) for pair in (people, people[::-1]) for gateway in (0, 1)))
+        ann, bob = people
+        await asyncio.gather(*(rob(*pair, at) for pair in ((ann, bob), (bob, ann)) for at in (0, 1)))
         for person in people:
             mine = await person.listed(0)
             assert {names["session"] for names in person.names} <= mine == await person.listed(1)
