@@ -37,8 +37,8 @@ class ReplyForm(Protocol):
 
 
 class ReplyDialect:
-    """See gateway.dialect.Dialect. Hears of the message `id` only. `form` may be set later, but before the event loop's
-    next turn. `on_joined` is called when there is a session."""
+    """See gateway.dialect.Dialect. Hears of the message `id` only. `form` may be set later, but before anything is
+    asked. `on_joined` is called when there is a session."""
 
     def __init__(self, id: str, form: ReplyForm | None = None) -> None:
         self.id = id
