@@ -6,7 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from starlette.types import ASGIApp
 
+from gateway.app import build_app
+from gateway.hub import Hub
+from shared.brokers.sides import GatewaySide
+from shared.clock import SystemClock
+from shared.settings import Settings
 from tests.browser.chromium import open_page
 from tests.gateway.housing import house
 
@@ -35,6 +41,11 @@ got;
 """
 
 
+def local(settings: Settings, broker: GatewaySide, hub: Hub) -> ASGIApp:
+    """As it is where no keys are asked for."""
+    return build_app(settings, broker, hub, SystemClock(), local=True)
+
+
 @asynccontextmanager
 async def site() -> AsyncIterator[str]:
     """Somebody else's; yields its origin."""
@@ -60,3 +71,20 @@ async def test_a_listed_page_has_everything_and_another_one_nothing(tmp_path: Pa
             async with open_page(tmp_path / origin[-5:], origin) as page:
                 got[origin] = await page.run(TRY % here.gate.port)
     assert got == {listed: [True] * 4, foreign: [False] * 4}
+
+
+async def test_a_page_whose_name_leads_here_has_nothing_either(tmp_path: Path) -> None:
+    """A browser takes it for a page of ours."""
+    got = []
+    ask = "(await fetch('/api/sessions', { method: 'POST' })).status"
+    for build in (None, local):
+        async with house(build) as here:
+            url = f"http://rebound.example:{here.gate.port}/livez"
+            lead = "--host-resolver-rules=MAP rebound.example 127.0.0.1"
+            async with open_page(tmp_path / str(here.gate.port), url, lead) as page:
+                got.append(await page.run(ask))
+                await page.run("const ws = new WebSocket(`ws://${location.host}/ws`)")
+                got.append(
+                    await page.run("await new Promise((end) => { ws.onopen = ws.onerror = (e) => end(e.type) })")
+                )
+    assert got == [201, "open", 403, "error"]
