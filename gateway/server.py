@@ -29,8 +29,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LONGEST_DRAIN = 1.5
 ABORT_AFTER = 0.5  # for clients that do not take what is still unsent
 GRACE = 1  # for endpoints
-# Seconds that a connection without a request is kept. Whoever keeps it shorter closes it: clients after 5 s or so, nginx
-# after 60. Else it would be used by one side and closed by the other in the same moment, and a request would be lost.
+# Seconds that a connection without a request is kept. Whoever keeps it shorter closes it: clients after 5 s or so,
+# nginx after 60. Else one side would use it while the other closes it, and a request would be lost.
 KEEP_ALIVE = 75
 CLOSE_TIMEOUT = 10.0  # for clients, while nothing stops: to answer a close, and to take what is unsent before it
 SAME_STOP = 0.5  # one Ctrl-C reaches a process by its group and by its parent: two signals, one wish
