@@ -19,7 +19,7 @@ from gateway.live import LiveSession
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, QueueFull, SessionNotFound
-from shared.messages import TERMINAL, Accepted, Item, Submission, encode_events
+from shared.messages import TERMINAL, Accepted, Item, Page, Submission, encode_events
 from shared.store import Answer, Asked, Question, Store, StoredSession, StoredTurn
 from shared.window import Window
 
@@ -156,12 +156,29 @@ class Submitting:
         self._refuse(session, entry, conversation.open_error or error)
 
     def _ended_before(self, session: LiveSession, entry: Entry, answer: Answer) -> None:
-        """The store knows how it ended, be it long ago: it does not run again. Whoever may not have had the terminal
-        gets it; those that are still catching up get it from the broker, or are told that it is gone."""
-        session.accepted(entry.ask.id, answer.generation, ended=True)
-        self._tell(session, entry, lambda dialect: dialect.accepted(entry.ask.id, 0))
-        sender = entry.sender
-        if isinstance(sender, Connection) and sender.session is session and sender.outbox.live:
+        """The store knows how it ended, be it long ago: it does not run again. Whether its end still comes to those who
+        lack it is the broker's to say: replies expire there in their order."""
+
+        def found(page: Page) -> None:
+            oldest = page.items[0].generation if page.items else answer.generation + 1
+            self._again(session, entry, answer, comes=oldest <= answer.generation)
+
+        def failed(error: ChatError) -> None:
+            if isinstance(error, SessionNotFound):
+                self._again(session, entry, answer, comes=False)
+            else:
+                self._refuse(session, entry, error)
+
+        then(self._broker.read(session.id, None, 1), found, failed)
+
+    def _again(self, session: LiveSession, entry: Entry, answer: Answer, *, comes: bool) -> None:
+        """An id that has ended. Where its end does not come as an event the sender gets it from here, unless it has
+        seen what came later: cursors never go back."""
+        id, sender = entry.ask.id, entry.sender
+        runs = session.line.running == answer.generation  # its worker stores the end before it sends it
+        session.accepted(id, answer.generation, ended=not runs)
+        self._tell(session, entry, lambda dialect: dialect.accepted(id, 0))
+        if not (comes or runs) and isinstance(sender, Connection) and sender.session is session:
             after = sender.outbox.after
             if after is None or after.position < answer.cursor.position:
                 sender.outbox.put(sender.dialect.events(_terminal(answer), 0))

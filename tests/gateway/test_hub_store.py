@@ -372,6 +372,21 @@ async def test_one_that_the_broker_still_knows_has_one_terminal(chats: Chats, st
     assert client.contents() == ["accepted m1"]
 
 
+async def test_an_end_that_is_stored_and_still_to_come_is_told_once(chats: Chats, store: MemoryStore) -> None:
+    client = chats.one.client()
+    client.ask("m1")
+    await chats.settle()
+    run = chats.worker.take_one()
+    await store_answer(store, run, "all")  # as its worker does before it sends the end
+    client.ask("m1")
+    await chats.settle()
+    assert client.contents() == ["session", "accepted m1", "accepted m1"]
+
+    run.done("all")
+    await chats.settle()
+    assert [event["type"] for event in client.events] == ["started", "delta", "done"]
+
+
 # --- a store that is away -------------------------------------------------------------------------------------------
 
 
