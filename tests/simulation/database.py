@@ -2,22 +2,38 @@
 not sent when it dies is never written, and what it has sent is."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
 from shared.errors import SessionNotFound, StoreUnavailable
-from shared.store import Answer, Asked, Place, Question, SessionPage, StoredSession, StoredTurn
+from shared.store import Answer, Exchange, Place, Question, SessionPage, StoredSession, StoredTurn
 from tests.memory_store import MemoryStore
+from tests.simulation.violation import Violation
 
 T = TypeVar("T")
 WAY = (0.0001, 0.004)  # seconds, there and back each
 
 
+class Database(MemoryStore):
+    """What is stored. `unseen`: messages whose answer was there, but whoever asked for them did not look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unseen: set[tuple[str, str]] = set()
+
+    def _answer(self, answer: Answer) -> None:
+        key = (answer.session, answer.id)
+        stands = self._turns[key].answer if key in self._turns else None
+        if key in self.unseen and stands is not None and answer.generation > stands.generation:
+            raise Violation("history", f"{answer.id} had ended, and ran again")
+        super()._answer(answer)
+
+
 class DatabaseLink:
     """See Store; `contents` is the database. Calls arrive in their order."""
 
-    def __init__(self, contents: MemoryStore, chance: Random) -> None:
+    def __init__(self, contents: Database, chance: Random) -> None:
         self._contents = contents
         self._chance = chance
         self._arrives = 0.0
@@ -26,8 +42,14 @@ class DatabaseLink:
     def open(self, session: StoredSession) -> "asyncio.Future[None]":
         return self._call(lambda: self._contents._open(session))
 
-    def ask(self, question: Question, lacks: Sequence[str] = ()) -> "asyncio.Future[Asked]":
-        return self._call(lambda: self._contents._ask(question, lacks))
+    def ask(self, question: Question, *, fresh: bool = False) -> "asyncio.Future[Answer | None]":
+        return self._call(lambda: self._ask(question, fresh))
+
+    def _ask(self, question: Question, fresh: bool) -> Answer | None:
+        answer = self._contents._ask(question)
+        if fresh and answer is not None:
+            self._contents.unseen.add((question.session, question.id))
+        return None if fresh else answer
 
     def withdraw(self, session: str, id: str) -> "asyncio.Future[None]":
         return self._call(lambda: self._contents._withdraw(session, id))
@@ -41,6 +63,10 @@ class DatabaseLink:
     async def turns(self, session: str, after: int = 0) -> list[StoredTurn]:
         await self._call(lambda: None)
         return await self._contents.turns(session, after)
+
+    async def context(self, session: str, id: str, room: int) -> list[Exchange]:
+        await self._call(lambda: None)
+        return await self._contents.context(session, id, room)
 
     async def turn(self, session: str, id: str) -> StoredTurn | None:
         return await self._call(lambda: self._contents._turns.get((session, id)))

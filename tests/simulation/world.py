@@ -8,10 +8,9 @@ from unittest.mock import patch
 
 from gateway import paging
 from shared.brokers.state import Limits
-from tests.memory_store import MemoryStore
 from tests.simulation.broker import BrokerProcess
 from tests.simulation.chance import decided_by, log_heard_by
-from tests.simulation.database import DatabaseLink
+from tests.simulation.database import Database, DatabaseLink
 from tests.simulation.engines import INTERVALS, KINDS, Engines
 from tests.simulation.faults import plan
 from tests.simulation.gateway import GatewayProcess
@@ -71,7 +70,7 @@ class World:
         self, seed: int, loop: SimLoop, tell: Callable[[str], None] | None = None, *, stored: bool = False
     ) -> None:
         self.seed = seed
-        self.database = MemoryStore() if stored else None
+        self.database = Database() if stored else None
         self._tell = tell
         chance = Random(f"world {seed}")
         self.chance = Random(f"faults {seed}")
@@ -133,7 +132,7 @@ class World:
     def _store_of(self, process: str) -> DatabaseLink | None:
         return None if self.database is None else DatabaseLink(self.database, Random(f"store {process} {self.seed}"))
 
-    def _plan_outages(self, database: MemoryStore, chance: Random) -> None:
+    def _plan_outages(self, database: Database, chance: Random) -> None:
         def be(away: bool) -> None:
             self.note("database away" if away else "")
             database.away = away
