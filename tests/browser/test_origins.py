@@ -77,14 +77,15 @@ async def test_a_page_whose_name_leads_here_has_nothing_either(tmp_path: Path) -
     """A browser takes it for a page of ours."""
     got = []
     ask = "(await fetch('/api/sessions', { method: 'POST' })).status"
+    connect = """
+        const socket = new WebSocket(`ws://${location.host}/ws`);
+        await new Promise((end) => (socket.onopen = socket.onerror = (event) => end(event.type)));
+    """
     for build in (None, local):
         async with house(build) as here:
             url = f"http://rebound.example:{here.gate.port}/livez"
             lead = "--host-resolver-rules=MAP rebound.example 127.0.0.1"
             async with open_page(tmp_path / str(here.gate.port), url, lead) as page:
                 got.append(await page.run(ask))
-                await page.run("const ws = new WebSocket(`ws://${location.host}/ws`)")
-                got.append(
-                    await page.run("await new Promise((end) => { ws.onopen = ws.onerror = (e) => end(e.type) })")
-                )
+                got.append(await page.run(connect))
     assert got == [201, "open", 403, "error"]
