@@ -17,6 +17,7 @@ from gateway.auth.gate import Gate
 from gateway.auth.middleware import Authentication
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
+from gateway.local_hosts import LocalHosts
 from gateway.websocket import ChatSocket
 from shared.broker import GatewayBroker
 from shared.clock import Clock
@@ -37,11 +38,12 @@ def build_app(
     store: Store | None = None,
     name: str = "gateway",
     gate: Gate | None = None,
+    local: bool = False,
     on_hub_death: Callable[[], None] = lambda: None,
 ) -> Starlette:
     """The gateway as an ASGI application. `store`: where conversations last; None: nowhere. `name` is this process's;
-    `gate` says who may use it (None: everybody); `on_hub_death` is called once where the hub ends by itself: nothing
-    works then, so the process should end too."""
+    `gate` says who may use it (None: everybody; `local`: who calls this machine by a name that is its own);
+    `on_hub_death` is called once where the hub ends by itself: nothing works then, so the process should end too."""
     health = Health(broker, hub, clock, name, store)
     routes = [
         Route("/", pages.IndexPage().show),
@@ -66,6 +68,7 @@ def build_app(
         lifespan=lifespan,
         middleware=[
             Middleware(EndQuietly),
+            *([Middleware(LocalHosts, settings.gateway.origins)] if local else []),
             *own_pages.middleware(settings.gateway.origins),
             Middleware(Authentication, gate),
             Middleware(Shortcut, "/ws", Door(ChatSocket(hub, settings), hub)),

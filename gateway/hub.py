@@ -7,13 +7,12 @@ is a call to the broker and a callback on its answer.
 
 import asyncio
 import random
-import secrets
 from collections.abc import Callable
 from functools import partial
 
 import structlog
 
-from gateway import deletions
+from gateway import deletions, session_id
 from gateway.connection import Connection
 from gateway.conversation import Conversation
 from gateway.dialect import Ask
@@ -22,6 +21,7 @@ from gateway.outbox import Outbox
 from gateway.paging import Paging
 from gateway.partings import Partings
 from gateway.patience import Patience
+from gateway.refusals import Stopping
 from gateway.reviving import Reviving
 from gateway.stops import Stops
 from gateway.submitting import Keeping, Submitting
@@ -143,7 +143,7 @@ class Hub:
         """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it.
         `stored`: its conversation is to last, if there is a store."""
         conversation = Conversation(begun_here=True) if stored and self._keeping is not None else None
-        session = LiveSession(f"s_{secrets.token_hex(12)}", connection.caller.owner, system, model, conversation)
+        session = LiveSession(session_id.new(stored=stored), connection.caller.owner, system, model, conversation)
         self._sessions[session.id] = session
         connection.session = session
         session.joining += 1
@@ -152,7 +152,8 @@ class Hub:
 
     def resume(self, connection: Connection, id: str, after: Cursor | None) -> None:
         """Join a session that exists, somewhere."""
-        conversation = None if self._keeping is None else Conversation(begun_here=False)
+        stored = self._keeping is not None and session_id.is_stored(id)
+        conversation = Conversation(begun_here=False) if stored else None
         session = self._sessions.get(id) or LiveSession(id, "", None, None, conversation)
         self._sessions[id] = session
         session.joining += 1
@@ -352,6 +353,11 @@ class Hub:
         """Tell every client that can be told; each another time, for all at once would be a second outage."""
         for connection in self._connections:
             connection.outbox.put(connection.dialect.going_away(round(retry_after_ms * random.uniform(0.5, 1.5))))
+
+    def farewell(self) -> None:
+        """Every connection ends now: whoever must end by itself does."""
+        for connection in self._connections:
+            connection.outbox.put(connection.dialect.farewell(Stopping()))
 
     async def close(self) -> None:
         """Stop the clockwork."""

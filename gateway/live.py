@@ -126,9 +126,10 @@ class LiveSession:
     def submission(self, ask: Ask, room: int | None = None) -> Submission:
         """A message as the broker takes it. Its context is its own, else the system prompt and of what is stored so
         many characters; None: it is not stored."""
-        context = ask.context or ((Turn("system", self.system),) if self.system else ())
+        own = (Turn("system", self.system),) if self.system else ()
+        context = own if ask.context is None else ask.context
         turns = (*context, Turn("user", ask.content)) if ask.content else context
-        left = 0 if room is None or ask.context else room
+        left = 0 if room is None or ask.context is not None else room
         request = GenerationRequest(turns, ask.model or self.model, ask.params, room is not None, left)
         note = msgspec.json.encode(ask.meta) if ask.meta else b""
         return Submission(self.id, ask.id, self.generation, encode_request(request), note)

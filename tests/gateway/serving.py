@@ -27,6 +27,12 @@ class FakeSessions:
     def going_away(self, retry_after_ms: int) -> None:
         self.hints.append(retry_after_ms)
 
+    def farewell(self) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return 0
+
 
 class Served:
     """Our protocol classes around an application, listening."""

@@ -20,6 +20,7 @@ from gateway.patience import Patience
 from gateway.protocol import JsonDialect
 from gateway.streams import END, EventStream, Reader, StreamWriter
 from shared.brokers.sides import GatewaySide
+from shared.errors import ChatError
 from shared.messages import Item
 from shared.settings import Settings
 from tests.gateway.chatting import turns
@@ -118,7 +119,10 @@ class Lines(JsonDialect):
         return [payload + b"\n" for payload in super().accepted(id, place)]
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
-        return [*(payload + b"\n" for payload in super().going_away(retry_after_ms)), END]
+        return [payload + b"\n" for payload in super().going_away(retry_after_ms)]
+
+    def farewell(self, error: ChatError) -> list[bytes]:
+        return [END]
 
 
 class Site:

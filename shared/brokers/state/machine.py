@@ -83,7 +83,7 @@ class BrokerState:
         if session.running is not None:
             raise Busy(detail=session.running.generation)
         cancelled = submission.id in session.early_cancels
-        if not cancelled and len(self._life.queue) >= self._limits.queue:
+        if not cancelled and self._is_full(len(submission.request)):
             raise QueueFull
         reply = self._life.begin(session, submission)
         if cancelled:
@@ -94,6 +94,11 @@ class BrokerState:
         place = reply.told_place = self._life.queue.place_of_last(session.owner)
         self._assign()
         return Accepted(reply.generation, place if reply.held is None else 0)
+
+    def _is_full(self, more: int) -> bool:
+        """G10: by count or by bytes; one alone is never too large."""
+        queue, limits = self._life.queue, self._limits
+        return len(queue) >= limits.queue or (queue.bytes > 0 and queue.bytes + more > limits.queue_bytes)
 
     def cancel(self, session: str, id: str) -> bool:
         """G5. False: never seen, but remembered."""
