@@ -17,6 +17,7 @@ from gateway.auth.gate import Gate
 from gateway.auth.middleware import Authentication
 from gateway.health import Health, Stoppable
 from gateway.hub import Hub
+from gateway.local_hosts import LocalHosts
 from gateway.websocket import ChatSocket
 from shared.broker import GatewayBroker
 from shared.clock import Clock
@@ -37,17 +38,17 @@ def build_app(
     store: Store | None = None,
     name: str = "gateway",
     gate: Gate | None = None,
+    local: bool = False,
     on_hub_death: Callable[[], None] = lambda: None,
 ) -> Starlette:
     """The gateway as an ASGI application. `store`: where conversations last; None: nowhere. `name` is this process's;
-    `gate` says who may use it (None: everybody); `on_hub_death` is called once where the hub ends by itself: nothing
-    works then, so the process should end too."""
+    `gate` says who may use it (None: everybody; `local`: who calls this machine by a name that is its own);
+    `on_hub_death` is called once where the hub ends by itself: nothing works then, so the process should end too."""
     health = Health(broker, hub, clock, name, store)
     routes = [
         Route("/", pages.IndexPage().show),
         Route("/livez", health.livez),
         Route("/readyz", health.readyz),
-        WebSocketRoute("/ws", Door(ChatSocket(hub, settings), hub)),
         Route("/ws", pages.upgrade_required),
         *desk.routes(gate),
         *rest.routes(hub, broker, store, clock, settings.gateway),
@@ -67,8 +68,10 @@ def build_app(
         lifespan=lifespan,
         middleware=[
             Middleware(EndQuietly),
+            *([Middleware(LocalHosts, settings.gateway.origins)] if local else []),
             *own_pages.middleware(settings.gateway.origins),
             Middleware(Authentication, gate),
+            Middleware(Shortcut, "/ws", Door(ChatSocket(hub, settings), hub)),
         ],
         exception_handlers={HTTPException: pages.http_error, Exception: pages.internal_error},
     )
@@ -112,6 +115,19 @@ class Door:
             await refusal(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class Shortcut:
+    """One WebSocket's route before all others: nearly all connections are for that, and the router takes its time."""
+
+    def __init__(self, app: ASGIApp, path: str, socket: ASGIApp) -> None:
+        self._app = app
+        self._path = path
+        self._socket = socket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        straight = scope["type"] == "websocket" and scope["path"] == self._path
+        await (self._socket if straight else self._app)(scope, receive, send)
 
 
 class EndQuietly:

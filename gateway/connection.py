@@ -15,7 +15,8 @@ MOST_EARLY = 64
 
 
 class Connection:
-    """Input comes by callback (`on_text`), so that an endpoint may but need not be a loop."""
+    """Input comes by callback (`on_text`), so that an endpoint may but need not be a loop. Whoever makes it calls
+    `on_drained` when the writer has been full and is not any more, and `on_gone` at the end."""
 
     __slots__ = ("_closed", "_early", "active_at", "caller", "dialect", "hub", "outbox", "session")
 
@@ -28,7 +29,6 @@ class Connection:
         self._early: list[str] | None = None  # frames that wait for the answer to a resume
         self._closed = False
         self.active_at = hub.now()
-        writer.on_drained = self._on_drained
         hub.enter(self)
 
     def begin_joining(self) -> None:
@@ -79,6 +79,7 @@ class Connection:
         """The connection has ended. Nothing is cancelled by that."""
         self.hub.leave(self)
 
-    def _on_drained(self) -> None:
+    def on_drained(self) -> None:
+        """The socket has room again."""
         self.outbox.blocked_at = None
         self.hub.paging.go_on(self)

@@ -39,15 +39,15 @@ class Resume(NamedTuple):
 class Ask(NamedTuple):
     """Get a reply to a message, in a session that is begun first if need be.
 
-    `context`: turns that go before `content`, in place of the session's own; `content` may be empty then. `meta`: what
-    is kept with the message for the interface by which it came. `stored`: whether the history keeps it.
+    `context`: turns that go before `content`, in place of the session's own (None); `content` may be empty then.
+    `meta`: what is kept with the message for the interface by which it came. `stored`: whether the history keeps it.
     """
 
     id: str
     content: str
     model: str | None = None
     params: Params = Params()
-    context: tuple[Turn, ...] = ()
+    context: tuple[Turn, ...] | None = None
     meta: Mapping[str, Any] = MappingProxyType({})
     stored: bool = True
 
@@ -98,4 +98,8 @@ class Dialect(Protocol):
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """This gateway is about to stop."""
+        ...
+
+    def farewell(self, error: ChatError) -> list[bytes]:
+        """The connection ends now, for this reason. Sockets have close codes for that; responses end themselves."""
         ...

@@ -7,13 +7,12 @@ is a call to the broker and a callback on its answer.
 
 import asyncio
 import random
-import secrets
 from collections.abc import Callable
 from functools import partial
 
 import structlog
 
-from gateway import deletions
+from gateway import deletions, session_id
 from gateway.connection import Connection
 from gateway.conversation import Conversation
 from gateway.dialect import Ask
@@ -22,6 +21,7 @@ from gateway.outbox import Outbox
 from gateway.paging import Paging
 from gateway.partings import Partings
 from gateway.patience import Patience
+from gateway.refusals import Stopping
 from gateway.reviving import Reviving
 from gateway.stops import Stops
 from gateway.submitting import Keeping, Submitting
@@ -52,8 +52,10 @@ class Hub:
         self._sessions: dict[str, LiveSession] = {}
         self._connections: dict[Connection, None] = {}
         self._touched: list[Outbox] = []
+        self.touch = self._touch  # the same object for every outbox
         self._blocked: dict[Outbox, None] = {}  # whose socket had no room when it was last written to
-        self.paging = Paging(broker, clock, self._blocked, self._submitting.advance)
+        self._watched: dict[LiveSession, None] = {}  # all but those that are quiet
+        self.paging = Paging(broker, clock, self._blocked, self._submitting.advance, self._watch)
         self._flush_due = False
         self._epoch = ""
         self._losses = 0  # of all subscriptions
@@ -98,7 +100,13 @@ class Hub:
                 self._deliver(session, item)
         self._flush()
 
+    def _watch(self, session: LiveSession) -> None:
+        """Something is under way there: ticks look at it, until it is quiet."""
+        if self.has(session):
+            self._watched[session] = None
+
     def _deliver(self, session: LiveSession, item: Item) -> None:
+        self._watch(session)
         session.note(item)
         for connection in session.connections:  # also of what was seen before: in a page, by one connection only
             if not connection.outbox.offer(item):
@@ -108,7 +116,7 @@ class Hub:
         else:
             session.take_lane()
 
-    def touch(self, outbox: Outbox) -> None:
+    def _touch(self, outbox: Outbox) -> None:
         """The outbox has something to be written in this turn of the loop."""
         self._touched.append(outbox)
         if not self._flush_due:
@@ -135,7 +143,7 @@ class Hub:
         """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it.
         `stored`: its conversation is to last, if there is a store."""
         conversation = Conversation(begun_here=True) if stored and self._keeping is not None else None
-        session = LiveSession(f"s_{secrets.token_hex(12)}", connection.caller.owner, system, model, conversation)
+        session = LiveSession(session_id.new(stored=stored), connection.caller.owner, system, model, conversation)
         self._sessions[session.id] = session
         connection.session = session
         session.joining += 1
@@ -144,7 +152,8 @@ class Hub:
 
     def resume(self, connection: Connection, id: str, after: Cursor | None) -> None:
         """Join a session that exists, somewhere."""
-        conversation = None if self._keeping is None else Conversation(begun_here=False)
+        stored = self._keeping is not None and session_id.is_stored(id)
+        conversation = Conversation(begun_here=False) if stored else None
         session = self._sessions.get(id) or LiveSession(id, "", None, None, conversation)
         self._sessions[id] = session
         session.joining += 1
@@ -190,8 +199,9 @@ class Hub:
             self._leave(session)
             return
         connection.session = session
+        self._watch(session)
         session.leave_lane()
-        session.connections.append(connection)
+        session.connections += (connection,)
         page = answer.page
         first = page.items[0].index if page.items else answer.newest + 1
         recovered = page.recovered and not revived
@@ -227,19 +237,22 @@ class Hub:
             session.line.drop(connection)
             if connection in session.connections:
                 session.leave_lane()
-                session.connections.remove(connection)
+                session.connections = tuple(other for other in session.connections if other is not connection)
             self._leave(session)
 
     def _leave(self, session: LiveSession) -> None:
         """The last one out ends the subscription."""
         if not session.connections and not session.joining and self._sessions.get(session.id) is session:
             del self._sessions[session.id]
+            self._watched.pop(session, None)
             self._partings.detach(session.id)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
     def ask(self, connection: Connection, ask: Ask) -> None:
         """Submit a message, now or when its turn comes."""
+        if connection.session is not None:
+            self._watch(connection.session)
         self._submitting.ask(connection, ask)
 
     def settle(self, session: LiveSession) -> None:
@@ -294,6 +307,7 @@ class Hub:
 
     def _attached_again(self, session: LiveSession, answer: Attached) -> None:
         self._see_epoch(answer.epoch)
+        self._watch(session)
         session.attached(answer)
         for item in answer.page.items:
             if not session.hold_back(item):
@@ -305,6 +319,7 @@ class Hub:
         """It has been forgotten; or an attach failed, for that reason or another."""
         if isinstance(error, SessionNotFound) and session and self._sessions.get(session.id) is session:
             deletions.tell(self._sessions.pop(session.id))
+            self._watched.pop(session, None)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -313,10 +328,12 @@ class Hub:
         self._timer = asyncio.get_running_loop().call_later(SILENCE, self._tick) if self._connections else None
         now = self._clock.now()
         silent = []
-        for session in self._sessions.values():
+        for session in tuple(self._watched):
             if not session.look(now) and session.line.running and session.connections:
                 silent.append(session)
             self.paging.close_gaps(session)  # where a page could not be read
+            if session.quiet:
+                del self._watched[session]
         self._check(silent)
         self._patience.sweep(self._blocked, self._connections, self._clock)
 
@@ -336,6 +353,11 @@ class Hub:
         """Tell every client that can be told; each another time, for all at once would be a second outage."""
         for connection in self._connections:
             connection.outbox.put(connection.dialect.going_away(round(retry_after_ms * random.uniform(0.5, 1.5))))
+
+    def farewell(self) -> None:
+        """Every connection ends now: whoever must end by itself does."""
+        for connection in self._connections:
+            connection.outbox.put(connection.dialect.farewell(Stopping()))
 
     async def close(self) -> None:
         """Stop the clockwork."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gateway.dialect import Ask
 
 LONGEST = 8  # messages, besides the one that runs or is being submitted
+MARKS = 1 << 11  # bits: of 200 messages the next one is known to be new with 97 % probability
 REMEMBERED = 32  # ids of accepted messages
 
 
@@ -24,7 +25,7 @@ class Entry(NamedTuple):
 class Line:
     """`submitting` is on its way to the broker; `running` is the open generation (0: none that we know of)."""
 
-    __slots__ = ("_ended", "_recent", "_waiting", "running", "submitting")
+    __slots__ = ("_ended", "_recent", "_seen", "_waiting", "running", "submitting")
 
     def __init__(self) -> None:
         self.submitting: Entry | None = None
@@ -32,6 +33,7 @@ class Line:
         self._ended = 0
         self._waiting: tuple[Entry, ...] = ()  # both are short and mostly empty, and there is one per idle session
         self._recent: tuple[str, ...] = ()
+        self._seen = 0  # the marks of all ids that were ever remembered: a Bloom filter
 
     def push(self, entry: Entry) -> bool:
         """Join the line; False where it is full: but for an id that was accepted, which does not stay long."""
@@ -44,6 +46,9 @@ class Line:
         """The message to be submitted now, if any: it is `submitting` until one of the next three is called."""
         if self.submitting is not None or not self._waiting:
             return None
+        if len(self._waiting) == 1 and not self.running:  # as nearly always
+            self.submitting, self._waiting = self._waiting[0], ()
+            return self.submitting
         known = next((entry for entry in self._waiting if entry.ask.id in self._recent), None)
         if known is None and self.running:
             return None
@@ -62,12 +67,15 @@ class Line:
 
     def remember(self, id: str) -> None:
         """The broker has a message with this id, whoever sent it."""
-        if id not in self._recent:
-            self._recent = (*self._recent, id)[-REMEMBERED:]
+        recent = self._recent
+        if (not recent or recent[-1] != id) and id not in recent:  # mostly it is heard of several times in a row
+            self._seen |= _mark(id)
+            self._recent = (*self._recent[1 - REMEMBERED :], id)
 
     def is_new(self, id: str) -> bool:
-        """Whether no message had this id since this line began, for certain."""
-        return len(self._recent) < REMEMBERED and id not in self._recent
+        """Whether no message had this id since this line began, for certain; False may be wrong."""
+        mark = _mark(id)
+        return self._seen & mark != mark
 
     def busy(self, generation: int) -> None:
         """Another generation runs: back to the head. It may have ended since."""
@@ -121,6 +129,12 @@ class Line:
         """All that has no answer yet, for whoever tells the senders. Nothing waits then."""
         entries, self._waiting = list(self._waiting), ()
         return entries if self.submitting is None else [self.submitting, *entries]
+
+
+def _mark(id: str) -> int:
+    """Two of MARKS bits. What hashes are good for here is that the same id has the same ones in this process."""
+    hashed = hash(id)
+    return 1 << hashed % MARKS | 1 << (hashed >> 20) % MARKS
 
 
 def _is(entry: Entry, id: str, sender: object) -> bool:

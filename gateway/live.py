@@ -1,5 +1,6 @@
 """A session that is attached here: its connections, its line, and how much of it this gateway has seen."""
 
+from sys import intern
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,12 +22,14 @@ class LiveSession:
     """Lives from the first connection that joins to the last that leaves."""
 
     __slots__ = (
+        "_attempt",
         "_begun",
+        "_drained",
         "_held",
-        "_last",
         "_last_index",
         "_last_seq",
         "_newest",
+        "_nonce",
         "_seen",
         "connections",
         "conversation",
@@ -52,7 +55,7 @@ class LiveSession:
         self.system = system
         self.model = model
         self.epoch = ""  # the broker's memory that knew the session when it was last attached
-        self.connections: list[Connection] = []
+        self.connections: tuple[Connection, ...] = ()
         self.joining = 0  # connections whose attach has no answer yet
         self.line = Line()
         self.generation = 0  # the newest one that we know to be accepted
@@ -60,18 +63,20 @@ class LiveSession:
         self.heard_at = 0.0  # clock seconds of the last look that saw something new
         self._newest = self._seen = -1  # index of the newest item that we know of; the same at the last look
         self._begun = 0  # the newest generation of which a reader has seen something
-        self._last: Item | None = None  # the first one that was drained of its attempt, or a later one
-        self._last_seq = 0  # of the last event that was drained, in the attempt of `_last`
+        self._drained = self._attempt = self._last_seq = (
+            0  # the generation and so on of the last event that was drained,
+        )
+        self._nonce = ""  # as is this; empty: there is none
         self._last_index = -1  # of its item
         self.lane: Outbox | None = None  # the only reader's, while its items go the short way
-        self._held: list[Item] = []  # drained before their generation's Accepted
+        self._held: tuple[Item, ...] = ()  # drained before their generation's Accepted
 
     @property
     def after(self) -> Cursor | None:
         """The last event that was drained here."""
         if self.lane is not None:
             return self.lane.after
-        return None if self._last is None else self._last.cursor._replace(seq=self._last_seq)
+        return Cursor(self._drained, self._attempt, self._last_seq, self._nonce) if self._nonce else None
 
     @property
     def newest(self) -> int:
@@ -89,6 +94,15 @@ class LiveSession:
             return False
         self._seen, self.heard_at = newest, now
         return True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way, and each reader has all there is: then nothing of it is due, however long it
+        lasts."""
+        line, newest = self.line, self.newest
+        if line.running or line.submitting is not None:
+            return False
+        return all(one.outbox.live and one.outbox.next_index > newest for one in self.connections)
 
     @property
     def known(self) -> tuple[str, str, str | None, str | None, int, str]:
@@ -112,9 +126,10 @@ class LiveSession:
     def submission(self, ask: Ask, room: int | None = None) -> Submission:
         """A message as the broker takes it. Its context is its own, else the system prompt and of what is stored so
         many characters; None: it is not stored."""
-        context = ask.context or ((Turn("system", self.system),) if self.system else ())
+        own = (Turn("system", self.system),) if self.system else ()
+        context = own if ask.context is None else ask.context
         turns = (*context, Turn("user", ask.content)) if ask.content else context
-        left = 0 if room is None or ask.context else room
+        left = 0 if room is None or ask.context is not None else room
         request = GenerationRequest(turns, ask.model or self.model, ask.params, room is not None, left)
         note = msgspec.json.encode(ask.meta) if ask.meta else b""
         return Submission(self.id, ask.id, self.generation, encode_request(request), note)
@@ -122,7 +137,12 @@ class LiveSession:
     def attached(self, answer: Attached, after: Cursor | None = None) -> None:
         """Learn what the broker knows, and from a reader's cursor what it may have forgotten: a broker without its
         memory and with a clock that was set back would otherwise give generations that are older than the reader's."""
-        self.owner, self.system, self.model, self.epoch = answer.owner, answer.system, answer.model, answer.epoch
+        self.owner, self.system, self.model, self.epoch = (
+            answer.owner,
+            answer.system,
+            answer.model,
+            intern(answer.epoch),
+        )
         self.know(answer.newest)
         self.line.ended(answer.ended)
         if self.conversation is not None and not answer.page.recovered:
@@ -148,12 +168,12 @@ class LiveSession:
             return False
         if item.generation <= self.generation and not self._held:
             return False
-        self._held.append(item)
+        self._held += (item,)
         return True
 
-    def release(self) -> list[Item]:
+    def release(self) -> tuple[Item, ...]:
         """What was held back."""
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         return held
 
     def note(self, item: Item) -> None:
@@ -173,20 +193,21 @@ class LiveSession:
         index = item.index
         if index > self._last_index:
             self._newest = max(self._newest, index)
-            self._last, self._last_index, self._last_seq = item, index, item.first + item.count - 1
+            self._drained, self._attempt, self._nonce = generation, item.attempt, item.nonce
+            self._last_index, self._last_seq = index, item.first + item.count - 1
 
     def take_lane(self) -> None:
         """Let further pieces for the only reader go the short way, past `note`, if they can."""
         if len(self.connections) == 1 and not self._held:
             outbox = self.connections[0].outbox
-            if outbox.live and outbox.last is self._last:
+            if outbox.live and outbox.next_index == self._last_index + 1 and outbox.nonce == self._nonce:
                 self.lane = outbox
 
     def leave_lane(self) -> None:
         """Back to the usual way; what went the short one has been drained, too."""
         lane, self.lane = self.lane, None
         if lane is not None:
-            self._last, self._last_seq, self._last_index = lane.last, lane.last_seq, lane.next_index - 1
+            self._last_seq, self._last_index = lane.last_seq, lane.next_index - 1
             self._newest = max(self._newest, self._last_index)
 
     def _started(self, generation: int, id: str) -> None:
@@ -201,7 +222,6 @@ class LiveSession:
         self.line.reset()
         if self.conversation is not None:
             self.conversation.missed()
-        self.lane = self._last = None
+        self.lane, self._nonce, self._held = None, "", ()
         self._newest = self._last_index = self._seen = -1
-        self._held = []
         return pending

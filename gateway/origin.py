@@ -39,6 +39,18 @@ def allowed(headers: Iterable[tuple[bytes, bytes]], extra_origins: Collection[st
     return _is_own(origin, hosts) or origin in map(_parse_origin, extra_origins)
 
 
+def host_of(authority: str) -> str | None:
+    """The host of a Host header, in its normal form; None where that is malformed."""
+    match = _AUTHORITY.fullmatch(authority.lower())
+    return None if match is None else _normal_host(match["host"])
+
+
+def host_in(origin: str) -> str | None:
+    """The host of an origin."""
+    found = _parse_origin(origin)
+    return None if found is None else found.host
+
+
 def _is_own(origin: _Origin, hosts: list[bytes]) -> bool:
     if len(hosts) != 1 or origin.scheme not in _DEFAULT_PORTS:
         return False

@@ -11,16 +11,15 @@ from typing import Protocol
 from gateway.dialect import Dialect
 from shared.messages import Cursor, Item
 
-# Bytes that the socket may leave unsent. A writer has the same number as its high-water mark, so that `on_drained` is
-# sure to follow. Each reader that does not read costs that much, with a piece or a page on top.
+# Bytes that the socket may leave unsent. A writer has the same number as its high-water mark, so that its connection's
+# `on_drained` is sure to follow. Each reader that does not read costs that much, with a piece or a page on top.
 ROOM = 8 << 10
 _NOTHING: list[bytes] = []  # of all that have nothing to write; never changed
+_NOWHERE = Cursor(0, 0, 0, "")
 
 
 class Writer(Protocol):
     """The socket's side: never waits."""
-
-    on_drained: Callable[[], None] | None
 
     def send(self, payloads: list[bytes]) -> None:
         """Send text frames with these payloads, in one write. A closed socket swallows them."""
@@ -40,15 +39,16 @@ class Outbox:
     """`next_index` is that of the item to be written next; `live` whether drained items may be written as they come."""
 
     __slots__ = (
-        "_after",
+        "_attempt",
         "_dialect",
+        "_generation",
         "_payloads",
         "_touch",
         "blocked_at",
-        "last",
         "last_seq",
         "live",
         "next_index",
+        "nonce",
         "reading",
         "writer",
     )
@@ -58,9 +58,8 @@ class Outbox:
         self._dialect = dialect
         self._touch = touch  # asks for a flush soon
         self._payloads = _NOTHING
-        self._after: Cursor | None = None
-        self.last: Item | None = None  # the first one that was written of its attempt, or a later one
-        self.last_seq = 0  # of the last event that was written, in the attempt of `last`
+        self._generation = self._attempt = self.last_seq = 0  # of the last event that was written,
+        self.nonce = ""  # as is this; empty: there is none
         self.next_index = 0
         self.live = False
         self.reading = False  # a page is on its way
@@ -69,11 +68,12 @@ class Outbox:
     @property
     def after(self) -> Cursor | None:
         """The last event that was written."""
-        return self._after if self.last is None else self.last.cursor._replace(seq=self.last_seq)
+        return Cursor(self._generation, self._attempt, self.last_seq, self.nonce) if self.nonce else None
 
     def begin(self, after: Cursor | None, next_index: int) -> None:
         """Set the position; also after a loss."""
-        self._after, self.last, self.next_index = after, None, next_index
+        self._generation, self._attempt, self.last_seq, self.nonce = after or _NOWHERE
+        self.next_index = next_index
 
     def follow(self, item: Item) -> bool:
         """The short way of the commonest item: more pieces of the attempt that was written last, as `first` tells where
@@ -100,10 +100,8 @@ class Outbox:
 
     def write(self, item: Item) -> None:
         """Render an item, without what the reader has of it already, and go on behind it."""
-        skip = 0
-        if self._after is not None:
-            skip, self._after = _overlap(item, self._after), None
-        self.last = item
+        skip = self._overlap(item) if item.nonce == self.nonce else 0
+        self._generation, self._attempt, self.nonce = item.generation, item.attempt, item.nonce
         self.last_seq = item.first + item.count - 1
         self.next_index = item.index + 1
         payloads = self._dialect.events(item, skip)
@@ -130,8 +128,8 @@ class Outbox:
         self.blocked_at = now if self.blocked_at is None else self.blocked_at
         return False
 
-
-def _overlap(item: Item, after: Cursor) -> int:
-    if (item.generation, item.attempt, item.nonce) != (after.generation, after.attempt, after.nonce):
-        return 0
-    return max(0, min(item.count, after.seq - item.first + 1))
+    def _overlap(self, item: Item) -> int:
+        """How many of its events were written, or had come to the reader before."""
+        if item.generation != self._generation or item.attempt != self._attempt:
+            return 0
+        return max(0, min(item.count, self.last_seq - item.first + 1))

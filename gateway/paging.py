@@ -18,7 +18,7 @@ PAGE_BYTES = 8 << 10
 
 class Paging:
     """`blocked` gathers outboxes whose socket had no room; `advance` is called where a page may have brought the end of
-    a reply."""
+    a reply, `watch` where a reader is behind."""
 
     def __init__(
         self,
@@ -26,11 +26,13 @@ class Paging:
         clock: Clock,
         blocked: dict[Outbox, None],
         advance: Callable[[LiveSession], None],
+        watch: Callable[[LiveSession], None],
     ) -> None:
         self._broker = broker
         self._clock = clock
         self._blocked = blocked
         self._advance = advance
+        self._watch = watch
 
     def go_on(self, connection: Connection) -> None:
         """Something that it may have waited for is there: room in its socket, or an answer."""
@@ -50,6 +52,7 @@ class Paging:
         session, outbox = connection.session, connection.outbox
         if session is None or outbox.reading or outbox.blocked_at is not None or session.line.submitting is not None:
             return
+        self._watch(session)
         session.leave_lane()
         outbox.reading = True
         then(

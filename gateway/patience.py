@@ -7,9 +7,11 @@ from typing import NamedTuple
 from gateway.connection import Connection
 from gateway.outbox import Outbox
 from shared.clock import Clock
+from shared.errors import NotAuthenticated
 
 NOT_AUTHENTICATED = 4401
 TOO_SLOW = 4408
+NO_MORE = "The key or token is not good any more."
 
 
 class Patience(NamedTuple):
@@ -50,6 +52,7 @@ class Patience(NamedTuple):
         for connection in tuple(connections):
             _, expires_at, key = connection.caller
             if (expires_at is not None and expires_at <= wall) or (key and key not in good):
+                connection.outbox.put(connection.dialect.farewell(NotAuthenticated(NO_MORE)))
                 connection.close(NOT_AUTHENTICATED, "the key or token is not good any more")
 
 

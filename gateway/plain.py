@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gateway.dialect import Action, Ask, Begin, Say
 from shared.errors import ChatError, InvalidMessage
-from shared.messages import Delta, Failed, Item, Takeover, decode_events
+from shared.messages import Delta, Done, Failed, Item, Takeover, decode_events
 
 RESTARTED = b"error: restarted: The reply was interrupted and starts again from its beginning."
 LOST = b"error: lost: The service lost what was under way; send your message again."
@@ -68,9 +68,15 @@ class PlainDialect:
                 payloads.append(RESTARTED)
             elif isinstance(event, Failed):
                 payloads.append(f"error: {event.code}: {event.message}".encode())
+            elif isinstance(event, Done) and item.index < 0:  # from the history: its text was never shown
+                payloads.append(LOST)
         return payloads
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
+        """See Dialect."""
+        return []
+
+    def farewell(self, error: ChatError) -> list[bytes]:
         """See Dialect."""
         return []
 

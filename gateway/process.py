@@ -47,7 +47,8 @@ async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: b
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     store: Store | None = None
     try:
-        checks = open_checks(decided(settings, sockets).auth, SystemClock())
+        settings = decided(settings, sockets)
+        checks = open_checks(settings.auth, SystemClock())
         store = await open_store(settings)
         broker = await _unless_stopped(asyncio.ensure_future(open_gateway_broker(settings, name)))
     except ValueError as error:
@@ -104,7 +105,17 @@ async def _serve_with(
     keeping = None if store is None else Keeping(store, broker, clock, window)
     patience = Patience(settings.gateway.send_timeout, settings.gateway.idle_timeout, keys)
     hub = Hub(broker, clock, patience, keeping)
-    app = build_app(settings, broker, hub, clock, store=store, name=name, gate=gate, on_hub_death=lambda: server.fail())
+    app = build_app(
+        settings,
+        broker,
+        hub,
+        clock,
+        store=store,
+        name=name,
+        gate=gate,
+        local=settings.auth.mode == "local",
+        on_hub_death=lambda: server.fail(),
+    )
     server = Server(configure(app, settings.gateway), hub, settings.gateway.drain_delay)
     if has_parent:
         watch_parent(asyncio.get_running_loop(), server.stop)

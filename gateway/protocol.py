@@ -241,6 +241,10 @@ class JsonDialect:
         """See Dialect."""
         return [_encode(_GoingAway(retry_after_ms))]
 
+    def farewell(self, error: ChatError) -> list[bytes]:
+        """See Dialect."""
+        return []
+
 
 def params_of(params: ParamsIn | None) -> Params:
     """As the engine is asked."""

@@ -8,7 +8,7 @@ import asyncio
 import random
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol, cast
@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.deadlines import Deadlines
+from gateway.front import Front
 from gateway.sockets import BACKLOG, addresses
 from gateway.uvicorn_http import HttpProtocol
 from gateway.ws.common import Common
@@ -29,6 +30,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LONGEST_DRAIN = 1.5
 ABORT_AFTER = 0.5  # for clients that do not take what is still unsent
 GRACE = 1  # for endpoints
+# Seconds that a connection without a request is kept. Whoever keeps it shorter closes it: clients after 5 s or so,
+# nginx after 60. Else one side would use it while the other closes it, and a request would be lost.
+KEEP_ALIVE = 75
 CLOSE_TIMEOUT = 10.0  # for clients, while nothing stops: to answer a close, and to take what is unsent before it
 SAME_STOP = 0.5  # one Ctrl-C reaches a process by its group and by its parent: two signals, one wish
 RETRY_AFTER_MS = (500, 2_000)  # clients that come back all at once would be a second outage
@@ -45,16 +49,25 @@ class Leaving(Protocol):
         """Tell every client that can understand it."""
         ...
 
+    def farewell(self) -> None:
+        """End what does not end with its socket."""
+        ...
+
+    def __len__(self) -> int:
+        """Clients that hear something, or wait to."""
+        ...
+
 
 def configure(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     """uvicorn's settings; there is nothing in them for users to choose."""
     nascent = Deadlines(settings.handshake_timeout)
     common = Common(settings.max_message_bytes, settings.ping_interval, CLOSE_TIMEOUT)
-    own = cast(type[asyncio.Protocol], partial(WebSocketProtocol, common))
+    own = settings.ws == "own"
+    http = partial(Front, nascent, common) if own else partial(HttpProtocol, nascent)
     return uvicorn.Config(
         app,
-        http=cast(type[asyncio.Protocol], partial(HttpProtocol, nascent)),
-        ws=own if settings.ws == "own" else "websockets-sansio",
+        http=cast(type[asyncio.Protocol], http),
+        ws=cast(type[asyncio.Protocol], partial(WebSocketProtocol, common)) if own else "websockets-sansio",
         ws_max_size=settings.max_message_bytes,
         ws_ping_interval=settings.ping_interval,
         ws_ping_timeout=settings.ping_interval,
@@ -66,6 +79,7 @@ def configure(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
 
@@ -108,8 +122,11 @@ class Server(uvicorn.Server):
         self._asked_at = asyncio.get_running_loop().time()
         log.info("stopping", connections=self.websockets())
         self._sessions.stopping = True
+        self._tell(lambda: self._sessions.going_away(random.randint(*RETRY_AFTER_MS)))
+
+    def _tell(self, say: Callable[[], None]) -> None:
         try:
-            self._sessions.going_away(random.randint(*RETRY_AFTER_MS))
+            say()
         except Exception:
             log.exception("the clients were not told that this gateway stops")
 
@@ -120,16 +137,19 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second. A stop waits a little for the clients to leave by themselves."""
-        if self._asked_at is not None and (not self.websockets() or self._waited_enough(self._asked_at)):
+        if self._asked_at is not None and (self._is_alone() or self._waited_enough(self._asked_at)):
             self.should_exit = True
         return await super().on_tick(counter)
+
+    def _is_alone(self) -> bool:
+        return not self.websockets() and not len(self._sessions)
 
     def _waited_enough(self, since: float) -> bool:
         return asyncio.get_running_loop().time() - since >= self._drain_delay
 
     def websockets(self) -> int:
         """How many are open."""
-        return sum(not isinstance(one, HttpProtocol) for one in self.server_state.connections)
+        return sum(not isinstance(one, HttpProtocol | Front) for one in self.server_state.connections)
 
     def abort_connections(self) -> None:
         """Drop them all, with what is unsent."""
@@ -138,6 +158,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As in stock: 1012 to all. Clients that do not read are not waited for."""
+        self._tell(self._sessions.farewell)
         timer = asyncio.get_running_loop().call_later(ABORT_AFTER, self.abort_connections)
         await super().shutdown(sockets)
         timer.cancel()

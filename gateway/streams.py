@@ -126,6 +126,7 @@ class Reader:
     ) -> None:
         self.writer = StreamWriter()
         self.connection = Connection(hub, dialect, self.writer, caller_of(request.scope))
+        self.writer.on_drained = self.connection.on_drained
         self.gone = False
         self._on_gone = on_gone
         self._open = True

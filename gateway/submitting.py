@@ -19,7 +19,7 @@ from shared.answer import then
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, QueueFull, SessionNotFound
-from shared.messages import TERMINAL, Accepted, Item, Submission, encode_events
+from shared.messages import TERMINAL, Accepted, Item, Page, Submission, encode_events
 from shared.store import Answer, Question, Store, StoredSession, StoredTurn
 from shared.window import Window
 
@@ -141,12 +141,29 @@ class Submitting:
         self._refuse(session, entry, conversation.open_error or error)
 
     def _ended_before(self, session: LiveSession, entry: Entry, answer: Answer) -> None:
-        """The store knows how it ended, be it long ago: it does not run again. Whoever may not have had the terminal
-        gets it; those that are still catching up get it from the broker, or are told that it is gone."""
-        session.accepted(entry.ask.id, answer.generation, ended=True)
-        self._tell(session, entry, lambda dialect: dialect.accepted(entry.ask.id, 0))
-        sender = entry.sender
-        if isinstance(sender, Connection) and sender.session is session and sender.outbox.live:
+        """The store knows how it ended, be it long ago: it does not run again. Whether its end still comes to those who
+        lack it is the broker's to say: replies expire there in their order."""
+
+        def found(page: Page) -> None:
+            oldest = page.items[0].generation if page.items else answer.generation + 1
+            self._again(session, entry, answer, comes=oldest <= answer.generation)
+
+        def failed(error: ChatError) -> None:
+            if isinstance(error, SessionNotFound):
+                self._again(session, entry, answer, comes=False)
+            else:
+                self._refuse(session, entry, error)
+
+        then(self._broker.read(session.id, None, 1), found, failed)
+
+    def _again(self, session: LiveSession, entry: Entry, answer: Answer, *, comes: bool) -> None:
+        """An id that has ended. Where its end does not come as an event the sender gets it from here, unless it has
+        seen what came later: cursors never go back."""
+        id, sender = entry.ask.id, entry.sender
+        runs = session.line.running == answer.generation  # its worker stores the end before it sends it
+        session.accepted(id, answer.generation, ended=not runs)
+        self._tell(session, entry, lambda dialect: dialect.accepted(id, 0))
+        if not (comes or runs) and isinstance(sender, Connection) and sender.session is session:
             after = sender.outbox.after
             if after is None or after.position < answer.cursor.position:
                 sender.outbox.put(sender.dialect.events(_terminal(answer), 0))
@@ -168,6 +185,8 @@ class Submitting:
         self.advance(session)
 
     def _not_accepted(self, session: LiveSession, entry: Entry, error: ChatError) -> None:
+        if session.conversation is not None:
+            session.conversation.missed()  # it is stored, and may have run in a memory that is lost since
         if isinstance(error, Busy):
             session.line.busy(error.detail)
         elif isinstance(error, SessionNotFound) and self._hub.has(session):
@@ -192,6 +211,8 @@ class Submitting:
         then(store.withdraw(session.id, entry.ask.id), refuse, refuse)
 
     def _refuse(self, session: LiveSession, entry: Entry, error: ChatError) -> None:
+        if session.conversation is not None:
+            session.conversation.missed()  # it may be stored all the same
         session.line.failed()
         self._tell(session, entry, lambda dialect: dialect.refused(entry.ask.id, error))
         self._go_on(session, entry)
@@ -218,7 +239,7 @@ def catch_up(session: LiveSession, conversation: Conversation, turns: list[Store
 def _own(session: LiveSession, ask: Ask) -> int:
     """How long is what of a context is not for choice, in characters: the message, and the system prompt or whatever
     stands in place of all that."""
-    before = sum(len(turn.content) for turn in ask.context) if ask.context else len(session.system or "")
+    before = len(session.system or "") if ask.context is None else sum(len(turn.content) for turn in ask.context)
     return before + len(ask.content)
 
 

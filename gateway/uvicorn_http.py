@@ -40,19 +40,19 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.nascent.add(self)
+        self.nascent.add(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.nascent.discard(self)
+        self.nascent.discard(self.transport)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        self.nascent.add(self)
+        self.nascent.add(self.transport)
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}  # `self.abort` would be a cycle
+        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
 
     def on_headers_complete(self) -> None:
-        self.nascent.discard(self)
+        self.nascent.discard(self.transport)
         self.unparsed = 0
         super().on_headers_complete()
 
@@ -61,7 +61,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.read = data
         super().data_received(data)
         self.read = b""
-        if self not in self.nascent:
+        if self.transport not in self.nascent:
             self.unparsed = 0
         elif self.unparsed > HEADERS_LIMIT and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
@@ -78,7 +78,3 @@ class HttpProtocol(HttpToolsProtocol):
             if early:
                 protocol.data_received(early)
         self.parser = None  # type: ignore[assignment]  # parser and protocol hold each other: 4 KB until the next gc
-
-    def abort(self) -> None:
-        """Drop the connection at once."""
-        self.transport.abort()

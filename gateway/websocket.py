@@ -48,10 +48,12 @@ class ChatSocket:
             direct: Direct | None = scope.get("extensions", {}).get(DIRECT)
             if direct is not None:
                 connection = Connection(self._hub, dialect, direct, caller_of(scope))
-                direct.adopt(connection.on_text, connection.on_gone, ROOM)
+                direct.adopt(connection, ROOM)
             else:
                 writer = AsgiWriter(send)
-                await self._pump(Connection(self._hub, dialect, writer, caller_of(scope)), writer, receive)
+                connection = Connection(self._hub, dialect, writer, caller_of(scope))
+                writer.on_drained = connection.on_drained
+                await self._pump(connection, writer, receive)
 
     async def _pump(self, connection: Connection, writer: AsgiWriter, receive: Receive) -> None:
         try:

@@ -94,6 +94,8 @@ class QueueSettings(Section):
 
     limit: Count = 10_000
     """messages that may wait for a worker"""
+    max_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    """bytes that they may have in all, each with its conversation"""
     timeout: Duration = 600.0
     """seconds that a message may wait for a worker"""
 
@@ -149,8 +151,8 @@ class OpenAISettings(Section):
 class AuthSettings(Section):
     """Who may use the service."""
 
-    mode: Annotated[Literal["auto", "none", "required"], BeforeValidator(_lower)] = "auto"
-    """none: everybody, required: who has a key or a token, auto: required where there are keys, else loopback only"""
+    mode: Annotated[Literal["auto", "none", "local", "required"], BeforeValidator(_lower)] = "auto"
+    """none: everybody, local: this machine, required: who has a key, auto: required where there are keys, else local"""
     keys: Name | None = None
     """file of the hashed API keys (unset: keys.json in the default directory of this user)"""
     jwt_key: Name | None = None

@@ -128,7 +128,8 @@ class Run:
     def begin(self) -> None:
         """Start the engine. What it gives at once goes out together with `started`, which itself waits for nothing."""
         try:
-            self._abort = self._start(self._job(), self)
+            abort = self._start(self._job(), self)
+            self._abort = abort if self._open else None  # it leads back here: a cycle while the engine runs only
         except ChatError as error:
             self.fail(error)
         except Exception:
@@ -370,6 +371,7 @@ class Run:
     def _shut(self) -> None:
         """Nothing more comes from the engine."""
         self._open = False
+        self._abort = None
         self._stopped_at = self._clock.now()
         if self._relief is not None:
             self._relief.set()

@@ -29,25 +29,25 @@ def keys_path(settings: AuthSettings) -> Path:
 
 
 def decided(settings: Settings, sockets: Iterable[socket.socket]) -> Settings:
-    """The same with `auth.mode` as what it comes to: `none` or `required`. Raises ValueError, with a sentence for the
-    operator, where it may not be none and cannot be required."""
+    """The same with `auth.mode` as what it comes to: `required`, `local` or `none`. Raises ValueError, with a sentence
+    for the operator, where it cannot be local."""
     mode = settings.auth.mode
     if mode == "auto":
-        addresses = [str(one.getsockname()[0]) for one in sockets]
-        mode = "required" if _has_keys(settings.auth) else "none"
-        foreign = [address for address in addresses if not ip_address(address.partition("%")[0]).is_loopback]
-        if mode == "none" and foreign:
-            raise ValueError(
-                f"{foreign[0]} may be reached from other machines, and there are no keys: make one with `python -m "
-                "gateway.keys create --owner NAME`, or let everybody in with LLM_CHAT_AUTH_MODE=none"
-            )
+        mode = "required" if _has_keys(settings.auth) else "local"
+    addresses = [str(one.getsockname()[0]) for one in sockets]
+    foreign = [address for address in addresses if not ip_address(address.partition("%")[0]).is_loopback]
+    if mode == "local" and foreign:
+        raise ValueError(
+            f"{foreign[0]} may be reached from other machines, and there are no keys: make one with `python -m "
+            "gateway.keys create --owner NAME`, or let everybody in with LLM_CHAT_AUTH_MODE=none"
+        )
     return settings.model_copy(update={"auth": settings.auth.model_copy(update={"mode": mode})})
 
 
 def open_checks(settings: AuthSettings, clock: Clock) -> Checks | None:
     """What callers are checked by; None where they are not. Raises ValueError, with a sentence, where a file cannot be
     used or something is not installed."""
-    if settings.mode == "none":
+    if settings.mode in ("none", "local"):
         return None
     path = keys_path(settings)
     ring = Watched(path, parse_ring, KeyRing(), clock)

@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from gateway.bodies import is_json, read_body
 from gateway.hub import Hub
@@ -80,6 +81,12 @@ class _Stamp:
             self.started = True
             MutableHeaders(scope=message)[REQUEST_ID] = self.id
         await self._send(message)
+
+
+async def no_such_socket(websocket: WebSocket) -> None:
+    """A WebSocket to any other path of /v1."""
+    sentence = "There is no WebSocket here; the address is /v1/responses."
+    await websocket.send_denial_response(refuse(NotFound(sentence)))
 
 
 async def nothing_here(request: Request) -> Response:

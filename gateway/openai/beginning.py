@@ -83,7 +83,6 @@ class Beginning:
         ask = self._ask(dialect.id, plan)
         if plan.session is None:
             self._hub.begin(connection, None, None, stored=plan.head.store)
-            self._hub.ask(connection, ask)
         else:
             # behind the hub's own work with the answer
             dialect.on_joined = lambda: asyncio.get_running_loop().call_soon(self._hub.ask, connection, ask)
@@ -91,6 +90,8 @@ class Beginning:
         session = plan.session or (connection.session.id if connection.session is not None else "")
         id = ResponseId(session, dialect.id)
         dialect.form = form = make(id)
+        if plan.session is None:
+            self._hub.ask(connection, ask)  # which may be refused at once
         return id, form
 
     def _ask(self, message: str, plan: Plan) -> Ask:

@@ -62,6 +62,10 @@ class ChatStream:
         self.problem, self.ended = problem, True
         return [frame(problem.body())]
 
+    def cut(self, problem: Problem) -> list[bytes]:
+        """See ReplyForm. Nobody could follow it elsewhere."""
+        return self.fail(problem)
+
     def _begin(self) -> list[bytes]:
         if self.begun:
             return []
@@ -118,6 +122,10 @@ class ChatWhole:
         """See ReplyForm."""
         self.problem, self.ended = problem, True
         return [_encode(problem.body())]
+
+    def cut(self, problem: Problem) -> list[bytes]:
+        """See ReplyForm."""
+        return self.fail(problem)
 
     def _body(self, reason: str, usage: Usage) -> dict[str, Any]:
         message: dict[str, Any] = {

@@ -31,10 +31,14 @@ class ReplyForm(Protocol):
         """There is no reply, or no more of it."""
         ...
 
+    def cut(self, problem: Problem) -> list[bytes]:
+        """There is no more of it here, though it may go on."""
+        ...
+
 
 class ReplyDialect:
-    """See gateway.dialect.Dialect. Hears of the message `id` only. `form` may be set later, but before the event loop's
-    next turn. `on_joined` is called when there is a session."""
+    """See gateway.dialect.Dialect. Hears of the message `id` only. `form` may be set later, but before anything is
+    asked. `on_joined` is called when there is a session."""
 
     def __init__(self, id: str, form: ReplyForm | None = None) -> None:
         self.id = id
@@ -101,6 +105,10 @@ class ReplyDialect:
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """See Dialect."""
         return []
+
+    def farewell(self, error: ChatError) -> list[bytes]:
+        """See Dialect."""
+        return self._hear(lambda: self.form.cut(problem_of(error)))
 
     def _fail(self, problem: Problem) -> list[bytes]:
         return self._hear(lambda: self.form.fail(problem))

@@ -18,6 +18,7 @@ from gateway.openai.response_reply import ResponseStream
 from gateway.openai.response_request import ResponseRequest
 from gateway.openai.socket_events import error_event, framed, warmed
 from gateway.outbox import Writer
+from gateway.refusals import Stopping
 from shared.errors import ChatError
 from shared.request import Turn
 
@@ -119,6 +120,8 @@ class Lane:
                 self._socket.writer.send([error_event(problem_of(ChatError()), self._name)])
 
     async def _serve(self, asked: ResponseRequest) -> None:
+        if self._socket.hub.stopping:
+            raise Stopping
         beginning, known = self._socket.beginning, self._socket.known
         said = known.get(asked.previous or "")
         if said is None:
@@ -135,6 +138,7 @@ class Lane:
     async def _reply(self, plan: Plan) -> None:
         self._writer = writer = LaneWriter(self._socket.writer)
         connection = Connection(self._socket.hub, dialect := ReplyDialect.new(), writer, self._socket.caller)
+        writer.on_drained = connection.on_drained
         id, form = self._socket.beginning.place(
             plan, lambda id: ResponseStream(id, plan.head, framed(self._name)), dialect, connection
         )
@@ -151,7 +155,7 @@ class Lane:
                 self._socket.hub.deletions.forget(id.session)
         if form.problem is not None and not form.begun:
             raise Refused(form.problem)
-        if not plan.head.store and form.outcome.status != "failed":
+        if not plan.head.store and form.problem is None and form.outcome.status != "failed":
             self._remember(id, plan, form.outcome.text)
 
     def _remember(self, id: ResponseId, plan: Plan, text: str) -> None:

@@ -74,6 +74,11 @@ class ResponseStream:
             return []
         return list(filter(None, self._end(Outcome("failed", "".join(self._pieces), error=problem))))
 
+    def cut(self, problem: Problem) -> list[bytes]:
+        """See ReplyForm. The error is no event of the response: it has no number, and that of the next one is free."""
+        self.problem, self.ended = problem, True
+        return [self._render({"type": "error", "status": problem.status, **problem.body()})] if self.begun else []
+
     def _event(self, event: Event) -> Iterator[bytes]:
         match event:
             case Started():
@@ -166,4 +171,9 @@ class ResponseWhole:
         """See ReplyForm."""
         self.problem, self.ended = problem, True
         self.outcome = Outcome("failed", "".join(self._pieces), error=problem)
+        return []
+
+    def cut(self, problem: Problem) -> list[bytes]:
+        """See ReplyForm."""
+        self.problem, self.ended = problem, True
         return []

@@ -15,6 +15,7 @@ from gateway.openai.problem import invalid, lost
 from gateway.openai.response import Outcome, input_items, response_object
 from gateway.openai.response_reply import ResponseStream, ResponseWhole
 from gateway.openai.response_request import read_response
+from gateway.refusals import Stopping
 from gateway.streams import HEADERS, EventStream, Reader
 from shared.broker import GatewayBroker
 from shared.messages import Delta
@@ -92,6 +93,8 @@ class Responses:
             await reader.take()
         finally:
             reader.close()
+        if self._hub.stopping and form.outcome.status in ("queued", "in_progress"):
+            raise Stopping
         return form.outcome
 
 

@@ -7,7 +7,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from gateway.hub import Hub
-from gateway.openai.api import Endpoint, answer, nothing_here
+from gateway.openai.api import Endpoint, answer, no_such_socket, nothing_here
 from gateway.openai.archive import Archive
 from gateway.openai.beginning import Beginning
 from gateway.openai.chat import Chat
@@ -41,6 +41,7 @@ def routes(settings: Settings, hub: Hub, broker: GatewayBroker, clock: Clock, st
     socket = ResponsesSocket(hub, clock, beginning, settings.gateway.origins)
     return [
         WebSocketRoute("/v1/responses", socket),
+        WebSocketRoute("/v1/{path:any}", no_such_socket),
         route("/chat/completions", POST=chat.create),
         route("/models", GET=all_models),
         route("/models/{id:any}", GET=one_model),

@@ -1,16 +1,20 @@
 """The WebSocket mode of /v1/responses, as the official SDKs speak it: a `response.create` each, and the events of the
 responses, one text frame each."""
 
+import math
+
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway import origin
 from gateway.caller import Caller, caller_of
+from gateway.connection import Connection
 from gateway.hub import Hub
 from gateway.openai.api import problem_response
 from gateway.openai.beginning import Beginning
 from gateway.openai.lane import Lane, Socket
 from gateway.openai.problem import INVALID, Problem, Refused, problem_of
 from gateway.openai.socket_events import error_event, lane_in, read_event
+from gateway.plain import PlainDialect
 from gateway.refusals import Stopping
 from gateway.writers import AsgiWriter
 from shared.clock import Clock
@@ -42,13 +46,22 @@ class ResponsesSocket:
         writer = AsgiWriter(send)
         caller = caller_of(scope)
         talk = Talk(Socket(writer, self._hub, self._beginning, caller, {}))
+        presence = self._present(writer, caller)
         writer.on_drained = talk.on_drained
         try:
             while (message := await receive())["type"] != "websocket.disconnect":
                 self._take(message, talk, writer, caller)
                 await writer.room()
         finally:
+            presence.on_gone()
             await talk.close()
+
+    def _present(self, writer: AsgiWriter, caller: Caller) -> Connection:
+        """The socket itself, of which the hub would know nothing while no reply is under way: it has the caller's right
+        in view. It joins no session, so that nothing is ever said in its dialect, and it is never idle."""
+        presence = Connection(self._hub, PlainDialect(), writer, caller)
+        presence.active_at = math.inf
+        return presence
 
     def _refusal(self, scope: Scope) -> Problem | None:
         if self._hub.stopping:

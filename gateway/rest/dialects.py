@@ -10,8 +10,13 @@ from shared.errors import ChatError, SessionNotFound
 from shared.messages import Item
 
 STEP = b"\n"  # wakes whoever takes; never sent
-RETRY = b"retry: 1000\n\n"  # ms: what an EventSource waits before it comes again
+RETRY_MS = 1_000
 _TAG = len(b'{"type":"')  # frames begin with it
+
+
+def retry(ms: int) -> bytes:
+    """How long an EventSource is to wait before it comes again."""
+    return b"retry: %d\n\n" % ms
 
 
 def event(frame: bytes, cursor: str = "") -> bytes:
@@ -19,6 +24,12 @@ def event(frame: bytes, cursor: str = "") -> bytes:
     kind = frame[_TAG : frame.index(b'"', _TAG)]
     head = b"id: %b\n" % cursor.encode() if cursor else b""
     return b"%bevent: %b\ndata: %b\n\n" % (head, kind, frame)
+
+
+def later(error: ChatError) -> bytes:
+    """A stream that says only that it cannot be had now: an EventSource comes again, but never behind an error status
+    (HTML, section 9.2.3)."""
+    return b"".join([retry(RETRY_MS), *map(event, JsonDialect().refused(None, error))])
 
 
 class HttpDialect:
@@ -67,7 +78,11 @@ class HttpDialect:
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """See Dialect."""
-        return self.fail(Stopping())
+        return []
+
+    def farewell(self, error: ChatError) -> list[bytes]:
+        """See Dialect."""
+        return self.fail(error)
 
     def fail(self, error: ChatError) -> list[bytes]:
         """The first reason counts."""
@@ -81,7 +96,10 @@ class SessionEvents(HttpDialect):
     def joined(self, session: str, *, resumed: bool, recovered: bool, open: Sequence[str]) -> list[bytes]:
         """See Dialect."""
         super().joined(session, resumed=resumed, recovered=recovered, open=open)
-        return [RETRY, *map(event, self.frames.joined(session, resumed=resumed, recovered=recovered, open=open))]
+        return [
+            retry(RETRY_MS),
+            *map(event, self.frames.joined(session, resumed=resumed, recovered=recovered, open=open)),
+        ]
 
     def lost(self, session: str, *, pending: bool, open: Sequence[str]) -> list[bytes]:
         """See Dialect."""
@@ -106,7 +124,12 @@ class SessionEvents(HttpDialect):
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
         """See Dialect."""
-        return [*map(event, self.frames.going_away(retry_after_ms)), END]
+        return [retry(retry_after_ms), *map(event, self.frames.going_away(retry_after_ms))]
+
+    def farewell(self, error: ChatError) -> list[bytes]:
+        """See Dialect. Of a stop it has heard."""
+        said = [] if isinstance(error, Stopping) else self.frames.refused(None, error)
+        return [*map(event, said), *super().farewell(error)]
 
 
 class ReplyEvents(SessionEvents):

@@ -13,17 +13,18 @@ from gateway.hub import Hub
 from gateway.protocol import params_of, terminal_frame
 from gateway.refusals import MessageTooLarge, NoWorker
 from gateway.rest.answers import answer
-from gateway.rest.dialects import Acceptance, Ending, HttpDialect, ReplyEvents, SessionEvents
+from gateway.rest.dialects import Acceptance, Ending, HttpDialect, ReplyEvents, SessionEvents, later
 from gateway.rest.queries import resume_after, switch
 from gateway.rest.reading import Reading, resume
 from gateway.rest.shapes import MessageAccepted, NewMessage
 from gateway.rest.stopping import stop
-from gateway.streams import EventStream
+from gateway.streams import HEADERS, EventStream
 from shared.broker import GatewayBroker
-from shared.errors import Busy, UnknownId
+from shared.errors import Busy, ChatError, UnknownId
 from shared.settings import GatewaySettings
 from shared.store import Store
 
+EVENTS = "text/event-stream"  # what an EventSource accepts, and nothing else
 _decoder = msgspec.json.Decoder(NewMessage)
 
 
@@ -44,9 +45,14 @@ class Live:
 
     async def events(self, request: Request) -> ASGIApp:
         """Everything behind the cursor, then live."""
-        reading = resume(self._hub, SessionEvents(), request, request.path_params["id"], resume_after(request))
-        with reading.unless_failed():
-            return self._stream(reading, await reading.joined())
+        try:
+            reading = resume(self._hub, SessionEvents(), request, request.path_params["id"], resume_after(request))
+            with reading.unless_failed():
+                return self._stream(reading, await reading.joined())
+        except ChatError as error:
+            if not error.retryable or request.headers.get("accept") != EVENTS:
+                raise
+            return Response(later(error), headers=HEADERS)
 
     async def ask(self, request: Request) -> ASGIApp:
         """A message: accepted, or with `stream=true` its whole reply as it comes."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.refusals import Stopping
 from gateway.rest.dialects import STEP, HttpDialect
 from gateway.streams import END
 from shared.errors import ChatError
@@ -57,9 +58,10 @@ class UiMessage(HttpDialect):
         """See Dialect."""
         return [*(self._fail(error.message) if self.settled else ()), *self.fail(error)]
 
-    def going_away(self, retry_after_ms: int) -> list[bytes]:
+    def farewell(self, error: ChatError) -> list[bytes]:
         """See Dialect."""
-        return [part("error", errorText=STOPPING), *super().going_away(retry_after_ms)]
+        sentence = STOPPING if isinstance(error, Stopping) else error.message
+        return [part("error", errorText=sentence), *super().farewell(error)]
 
     def events(self, item: Item, skip: int) -> list[bytes]:
         """See Dialect."""

@@ -7,13 +7,12 @@ callbacks may return, and neither task nor scope nor queue of it is left.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 from uvicorn.config import Config
-from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import ClientDisconnected, is_ssl
 
 from gateway.ws.codes import NORMAL
 from gateway.ws.frames import binary_frame, text_frame
@@ -28,18 +27,31 @@ DIRECT = "llm_chat.direct"
 logger = logging.getLogger("uvicorn.error")
 
 
+class Listener(Protocol):
+    """Who takes a connection over."""
+
+    def on_text(self, text: str) -> None:
+        """A text message has come."""
+        ...
+
+    def on_drained(self) -> None:
+        """The unsent bytes, after they had been too many, are few again."""
+        ...
+
+    def on_gone(self) -> None:
+        """Nothing can be sent any more. Called once, in a later turn of the loop."""
+        ...
+
+
 class Direct(Protocol):
     """The direct way to one connection: no task, no queue, nothing to await. Also a gateway.outbox.Writer."""
 
-    on_drained: Callable[[], None] | None
-    """Called when the unsent bytes, after they had been above `room`, are few again."""
     full: bool
-    """Whether they are above `room` and have not been few since."""
+    """Whether more than `room` bytes are unsent, or have been and are not few yet."""
 
-    def adopt(self, on_text: Callable[[str], None], on_gone: Callable[[], None], room: int) -> None:
-        """From now on text messages go to `on_text` and binary ones are refused; the endpoint should return. While
-        more than `room` bytes are unsent nothing is read. `on_gone` is called once, in a later turn of the loop, when
-        nothing can be sent any more."""
+    def adopt(self, listener: Listener, room: int) -> None:
+        """From now on text messages go to the listener and binary ones are refused; the endpoint should return. While
+        more than `room` bytes are unsent nothing is read."""
         ...
 
     def send(self, payloads: list[bytes]) -> None:
@@ -192,8 +204,8 @@ def build_scope(
         "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
         "http_version": "1.1",
         "scheme": "wss" if is_ssl(transport) else "ws",
-        "server": get_local_addr(transport),
-        "client": get_remote_addr(transport),
+        "server": _address(transport.get_extra_info("sockname")),
+        "client": _address(transport.get_extra_info("peername")),
         "root_path": config.root_path,
         "path": config.root_path + unquote(raw_path.decode("latin-1")),
         "raw_path": config.root_path.encode() + raw_path,
@@ -203,6 +215,13 @@ def build_scope(
         "state": app_state.copy(),
         "extensions": {"websocket.http.response": {}, DIRECT: direct},
     }
+
+
+def _address(name: Any) -> tuple[str, int | None] | None:
+    """As in uvicorn; but that one asks the socket, and uvloop keeps an object of its own for that."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (name, None) if isinstance(name, str) and name else None
 
 
 def _headers(message: Message) -> Headers:

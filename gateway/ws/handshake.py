@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import NamedTuple
@@ -12,6 +13,8 @@ Headers = list[tuple[bytes, bytes]]
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # section 1.3
 _VERSION = b"13"
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_ORDINARY = re.compile(rb"GET /[!\"$-~]*+ HTTP/1\.1\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~]*+\r\n)*+\r\n")
+_EXTRAORDINARY = re.compile(rb"(?i)\n(?:content-length|transfer-encoding|expect):")
 _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: "
 
 
@@ -57,6 +60,17 @@ def read_upgrade(head: bytes) -> Upgrade:
         raise Refused("The headers 'Upgrade: websocket' and 'Connection: Upgrade' are needed.")
     _check_version(headers)
     return Upgrade(target, headers, _accept(headers))
+
+
+def read_ordinary(data: bytes) -> Upgrade | None:
+    """The request, where `data` is one whole request that opens a WebSocket and nothing else, without anything in it
+    that others could understand otherwise. None: it has to be looked at more closely."""
+    if b"websocket" not in data or _ORDINARY.fullmatch(data) is None or _EXTRAORDINARY.search(data) is not None:
+        return None
+    try:
+        return read_upgrade(data)
+    except Refused:
+        return None
 
 
 def switching(accept: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

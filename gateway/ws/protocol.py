@@ -8,18 +8,17 @@ of a message. Compression is not offered.
 import asyncio
 import logging
 import random
-from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.ws import handshake
-from gateway.ws.asgi import Conversation, build_scope
+from gateway.ws.asgi import Conversation, Listener, build_scope
 from gateway.ws.codes import ABNORMAL, INTERNAL_ERROR, NO_CODE, NORMAL, NOT_UTF8, RESTART, TEXT_ONLY
 from gateway.ws.common import Common
 from gateway.ws.frames import PING, SHORT_TEXT, close_frame, pong_frame, text_frame
-from gateway.ws.handshake import Headers, Refused
+from gateway.ws.handshake import Headers, Refused, Upgrade
 from gateway.ws.keepalive import Spoke
 from gateway.ws.parser import Binary, Close, Event, Parser, Ping, Text, Violation, whole_text
 from gateway.ws.state import State
@@ -28,12 +27,9 @@ STAGGER = 0.2  # seconds over which a stop says goodbye: who comes back comes ba
 AT_ONCE = 64  # messages of one connection before others have their turn
 
 _PONG = b"\x8a\x80"  # the head of the answer to PING
+_OPEN = State.OPEN
 
 logger = logging.getLogger("uvicorn.error")
-
-
-def _swallow(data: bytes) -> None:
-    """Instead of a transport's `write`, where nothing may be sent."""
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -44,17 +40,13 @@ class WebSocketProtocol(asyncio.Protocol):
         "_awaits_pong",
         "_common",
         "_config",
-        "_connections",
         "_conversation",
-        "_on_gone",
-        "_on_text",
+        "_listener",
         "_parser",
         "_paused",
         "_server_state",
         "_spoke",
-        "_write",
         "full",
-        "on_drained",
         "state",
         "transport",
     )
@@ -72,15 +64,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._common = common
         self._config = config
         self._server_state = server_state
-        self._connections: set[Any] = server_state.connections  # uvicorn's type names its own classes
         self._app_state = app_state
         self.state = State.CONNECTING
         self._conversation: Conversation | None = None  # with the endpoint, until it hands the connection over or ends
-        self._on_text: Callable[[str], None] | None = None  # both of whom it is handed over to, while OPEN
-        self._on_gone: Callable[[], None] | None = None
-        self.on_drained: Callable[[], None] | None = None
+        self._listener: Listener | None = None  # to whom it is handed over, while OPEN
         self._parser: Parser | None = None  # None between two messages
-        self._write: Callable[[bytes], None] = _swallow  # the transport's, while OPEN
         self.full = False  # more is unsent than may be
         self._paused = False  # we do not read
         self._awaits_pong = False
@@ -90,12 +78,14 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def send(self, payloads: list[bytes]) -> None:
         """See Direct."""
+        if self.state is not _OPEN:
+            return
         if len(payloads) == 1:
             payload = payloads[0]
             length = len(payload)
-            self._write(SHORT_TEXT[length] + payload if length < 126 else text_frame(payload))
+            self.transport.write(SHORT_TEXT[length] + payload if length < 126 else text_frame(payload))
         else:
-            self._write(b"".join([text_frame(payload) for payload in payloads]))
+            self.transport.write(b"".join([text_frame(payload) for payload in payloads]))
 
     def buffered(self) -> int:
         """See Direct."""
@@ -104,7 +94,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """See Direct."""
         if self.state is State.OPEN:
-            self._write(close_frame(code, reason))
+            self.transport.write(close_frame(code, reason))
             self._leave(State.CLOSING, code, reason)
             self._common.closing.add(self)
             asyncio.get_running_loop().call_soon(self.go_on)  # the answer may be behind what nobody took
@@ -113,13 +103,13 @@ class WebSocketProtocol(asyncio.Protocol):
         """Drop the connection now, with all that is unsent."""
         self.transport.abort()
 
-    def adopt(self, on_text: Callable[[str], None], on_gone: Callable[[], None], room: int) -> None:
+    def adopt(self, listener: Listener, room: int) -> None:
         """See Direct."""
         if self.state is not State.OPEN or self._conversation is None:
-            asyncio.get_running_loop().call_soon(on_gone)
+            asyncio.get_running_loop().call_soon(listener.on_gone)
             return
         conversation, self._conversation = self._conversation, None
-        self._on_text, self._on_gone = on_text, on_gone
+        self._listener = listener
         self.transport.set_write_buffer_limits(room)
         for message in conversation.leave_unread():
             text = message.get("text")
@@ -131,11 +121,11 @@ class WebSocketProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """uvicorn has a request that asks for a WebSocket; `data_received` brings it."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of another class
-        self._connections.add(self)
+        self._connections().add(self)
 
     def data_received(self, data: bytes) -> None:
         """A read that is one whole text message, as nearly every one is, needs no parser."""
-        if self._on_text is not None and self._parser is None:
+        if self._listener is not None and self._parser is None:
             payload = whole_text(data, self._common.max_size)
             if payload is not None:
                 self._hear_payload(payload)
@@ -153,7 +143,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is left to be done."""
-        self._connections.discard(self)
+        self._connections().discard(self)
         self._common.closing.discard(self)
         conversation = self._conversation
         if self.state is State.OPEN:
@@ -176,8 +166,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self.full = False
         if self._conversation is not None:
             self._conversation.set_room(True)
-        if self.on_drained is not None:
-            self.on_drained()
+        if self._listener is not None:
+            self._listener.on_drained()
         self.go_on()
 
     # --- what comes in ----------------------------------------------------------------------------------------------
@@ -237,7 +227,7 @@ class WebSocketProtocol(asyncio.Protocol):
         elif isinstance(event, Text | Binary):
             self._take(event)
         elif isinstance(event, Ping):
-            self._write(pong_frame(event.payload))
+            self.transport.write(pong_frame(event.payload))
         else:
             self._awaits_pong = False
 
@@ -259,9 +249,9 @@ class WebSocketProtocol(asyncio.Protocol):
             self._hand_over(text)
 
     def _hand_over(self, text: str) -> None:
-        assert self._on_text is not None
+        assert self._listener is not None
         try:
-            self._on_text(text)
+            self._listener.on_text(text)
         except Exception:
             logger.exception("a message could not be handled")
             self.close(INTERNAL_ERROR, "internal error")
@@ -276,7 +266,11 @@ class WebSocketProtocol(asyncio.Protocol):
             length = (b"content-length", str(len(refused.body)).encode())
             self.answer(refused.status, [*headers, *refused.headers, length], refused.body)
             return
-        self._conversation = Conversation(self, upgrade, headers)
+        self.open(upgrade)
+
+    def open(self, upgrade: Upgrade) -> None:
+        """Ask the endpoint."""
+        self._conversation = Conversation(self, upgrade, self._server_state.default_headers)
         scope = build_scope(upgrade, self._config, self._app_state, self.transport, self)
         app: Any = self._config.loaded_app
         task = asyncio.get_running_loop().create_task(self._conversation.run(app, scope))
@@ -287,7 +281,6 @@ class WebSocketProtocol(asyncio.Protocol):
         """The endpoint lets the client in."""
         self.transport.write(handshake.switching(token, headers))
         self.state = State.OPEN
-        self._write = self.transport.write
         self._spoke = self._common.keepalive.add(self)
         if self._parser is not None:  # what the client could not wait to say
             asyncio.get_running_loop().call_soon(self.go_on)
@@ -334,7 +327,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._fail(INTERNAL_ERROR, "keepalive ping timeout")
         else:
             self._awaits_pong = True
-            self._write(PING)
+            self.transport.write(PING)
 
     def shutdown(self) -> None:
         """uvicorn stops: begin to close within STAGGER seconds."""
@@ -348,20 +341,19 @@ class WebSocketProtocol(asyncio.Protocol):
     def _leave(self, state: State, code: int, reason: str) -> None:
         """From OPEN on to another state, in which nothing can be sent; tell whoever it concerns."""
         self.state = state
-        self._write = _swallow
         assert self._spoke is not None
         self._common.keepalive.discard(self, self._spoke)
         self._spoke = None
         if self._conversation is not None:
             self._conversation.end(code, reason)
-        elif self._on_gone is not None:
-            asyncio.get_running_loop().call_soon(self._on_gone)
-        self._on_text = self._on_gone = self.on_drained = None
+        elif self._listener is not None:
+            asyncio.get_running_loop().call_soon(self._listener.on_gone)
+        self._listener = None
 
     def _part(self, event: Close) -> None:
         """The client says goodbye, or answers ours."""
         if self.state is State.OPEN:
-            self._write(close_frame(None if event.code == NO_CODE else event.code))
+            self.transport.write(close_frame(None if event.code == NO_CODE else event.code))
             self._leave(State.ENDED, event.code, event.reason)
         self._end()
 
@@ -369,7 +361,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """The client has broken the protocol, or is dead. It is not cut off at once: the reset would overtake the close
         while it is still sending. What it sends is thrown away."""
         if self.state is State.OPEN:
-            self._write(close_frame(code, reason))
+            self.transport.write(close_frame(code, reason))
             self._leave(State.DEAF, code, reason)
         if self.state is not State.DEAF or self.transport.is_closing() or not self.transport.can_write_eof():
             self._end()
@@ -386,3 +378,6 @@ class WebSocketProtocol(asyncio.Protocol):
         if not self.transport.is_closing():
             self._common.closing.add(self)
             self.transport.close()
+
+    def _connections(self) -> set[Any]:  # uvicorn's type names its own classes
+        return self._server_state.connections

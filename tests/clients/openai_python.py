@@ -100,8 +100,11 @@ def resume(client: OpenAI, other: OpenAI) -> Any:
 
 
 def cancel(client: OpenAI, other: OpenAI) -> Any:
-    long = client.responses.create(model="echo", input="Hello", background=True)
-    cancelled = other.responses.cancel(long.id)
+    while True:
+        long = client.responses.create(model="echo", input="Hello", background=True)
+        cancelled = other.responses.cancel(long.id)
+        if cancelled.status != "completed":  # else it was faster than we
+            break
     again = client.responses.retrieve(long.id)
     client.responses.delete(long.id)
     try:

@@ -84,6 +84,7 @@ class Client:
     def __init__(self, hub: Hub, dialect: Dialect, caller: Caller = NOBODY) -> None:
         self.writer = FakeWriter()
         self.connection = Connection(hub, dialect, self.writer, caller)
+        self.writer.on_drained = self.connection.on_drained
         self._parsed: list[Frame] = []
         self._writes = 0  # how many of them are parsed
         self._read = 0
@@ -314,6 +315,7 @@ class Chats:
         """G11: no hub knows a session or a connection, the broker no subscription."""
         for gateway in self.gateways:
             assert (len(gateway.hub), gateway.hub._sessions, gateway.hub._touched) == (0, {}, [])
+            assert not gateway.hub._watched
         subscribers = self.memory.state._subscribers.values()
         assert not any(subscriber.sessions for subscriber in subscribers)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-ON_BOTH_LOOPS = {"test_server.py", "test_uvicorn_http.py", "ws/test_protocol.py", "ws/test_direct.py"}
+ON_BOTH_LOOPS = {"test_server.py", "test_uvicorn_http.py", "test_front.py", "ws/test_protocol.py", "ws/test_direct.py"}
 ON_UVLOOP = {"ws/test_asgi.py", "ws/test_autobahn.py", "ws/test_bad_input.py"}  # many, and what matters is the protocol
 
 

@@ -110,8 +110,8 @@ async def house(
     """Everything stops at the end, and must leave no connection, session or subscription behind. `servers`: with all
     that starts and stops a process; else there are only connections, which is faster."""
     memory = MemoryBroker(SystemClock(), limits or Limits())
-    whole = Settings(gateway=GatewaySettings(drain_delay=0, **settings))
-    serve = _whole_server if servers else _connections_only
+    whole = Settings(gateway=GatewaySettings(**{"drain_delay": 0, **settings}))
+    serve = partial(_whole_server, whole.gateway.drain_delay) if servers else _connections_only
     async with AsyncExitStack() as stack:
         stack.callback(memory.close)
         gates = []
@@ -130,7 +130,7 @@ async def _gate(hub: Hub, serving: AbstractAsyncContextManager[Gate]) -> AsyncIt
         yield gate
         await gate.client.aclose()
         await until(lambda: len(hub) == 0 or gate.hub.stopping)
-        assert (len(hub), hub._sessions) == (0, {}), "connections or sessions were left"
+        assert (len(hub), hub._sessions, hub._watched) == (0, {}, {}), "connections or sessions were left"
 
 
 def _listen() -> list[socket.socket]:
@@ -142,9 +142,9 @@ def _listen() -> list[socket.socket]:
 
 
 @asynccontextmanager
-async def _whole_server(config: uvicorn.Config, hub: Hub) -> AsyncIterator[Gate]:
+async def _whole_server(drain_delay: float, config: uvicorn.Config, hub: Hub) -> AsyncIterator[Gate]:
     config.lifespan = "off"
-    sockets, server = _listen(), Server(config, hub, 0)
+    sockets, server = _listen(), Server(config, hub, drain_delay)
     ended = asyncio.create_task(server.serve(sockets))
     await until(lambda: server.started)
     try:

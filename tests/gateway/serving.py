@@ -27,6 +27,12 @@ class FakeSessions:
     def going_away(self, retry_after_ms: int) -> None:
         self.hints.append(retry_after_ms)
 
+    def farewell(self) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return 0
+
 
 class Served:
     """Our protocol classes around an application, listening."""
@@ -116,12 +122,35 @@ class Endpoint:
         self.disconnects.put_nowait(dict(message))
 
 
+class Listening:
+    """A listener that puts down what it hears; at `drained` how much is still unsent."""
+
+    def __init__(self, connection: WebSocketProtocol) -> None:
+        self.received: asyncio.Queue[str] = asyncio.Queue()
+        self.drained: asyncio.Queue[int] = asyncio.Queue()
+        self.gone: asyncio.Queue[WebSocketProtocol] = asyncio.Queue()
+        self._connection = connection
+
+    def on_text(self, text: str) -> None:
+        """See gateway.ws.asgi.Listener."""
+        self.received.put_nowait(text)
+
+    def on_drained(self) -> None:
+        """See gateway.ws.asgi.Listener."""
+        self.drained.put_nowait(self._connection.buffered())
+
+    def on_gone(self) -> None:
+        """See gateway.ws.asgi.Listener."""
+        self.gone.put_nowait(self._connection)
+
+
 class Adopting:
     """An ASGI endpoint that accepts, has its connection call back and returns. It is allowed `room` unsent bytes."""
 
     def __init__(self, room: int = 65_536) -> None:
         self.opened: asyncio.Queue[WebSocketProtocol] = asyncio.Queue()
         self.received: asyncio.Queue[str] = asyncio.Queue()
+        self.drained: asyncio.Queue[int] = asyncio.Queue()
         self.gone: asyncio.Queue[WebSocketProtocol] = asyncio.Queue()
         self._room = room
 
@@ -129,7 +158,9 @@ class Adopting:
         connection = scope["extensions"][DIRECT]
         await receive()
         await send({"type": "websocket.accept"})
-        connection.adopt(self.received.put_nowait, partial(self.gone.put_nowait, connection), self._room)
+        listening = Listening(connection)
+        listening.received, listening.drained, listening.gone = self.received, self.drained, self.gone
+        connection.adopt(listening, self._room)
         self.opened.put_nowait(connection)
 
 

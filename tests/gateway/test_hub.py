@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.live import LiveSession
 from gateway.paging import PAGE_BYTES
 from shared.brokers.state import Limits
 from shared.errors import BrokerUnavailable, QueueFull
@@ -365,3 +366,52 @@ async def test_a_session_has_its_limits_from_the_broker() -> None:
         await chats.settle()
         assert [client.contents()[-1] for client in clients] == ["accepted m1", "error m1"]
         assert clients[1].frames[-1]["code"] == "queue_full"
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_clockwork_looks_only_at_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    look = LiveSession.look
+
+    def seen(self: LiveSession, now: float) -> bool:
+        looks.append(self.id)
+        return look(self, now)
+
+    async with chatting() as chats:
+        _, ended = await chats.chat("m1", "a")
+        ended.done()
+        asking, run = await chats.chat("m1", "a")
+        behind, other = await chats.chat("m1")
+        behind.writer.fill()
+        other.done("a")
+        await chats.settle()
+        await chats.pass_time(2.0)
+
+        monkeypatch.setattr(LiveSession, "look", seen)
+        await chats.pass_time(1.0)
+        assert sorted(looks) == sorted([asking.session, behind.session])
+
+        run.done()
+        behind.writer.drain()
+        await chats.settle()
+        await chats.pass_time(2.0)
+        looks.clear()
+        await chats.pass_time(2.0)
+        assert looks == []
+
+
+async def test_an_answer_that_comes_when_all_have_left_is_watched_by_nobody() -> None:
+    async with chatting() as chats:
+        client = chats.one.client()
+        client.send("start")
+        await chats.settle()
+        chats.one.broker.hold("submit")
+        client.ask("m1")
+        chats.worker.take_one().say("a")
+        await chats.settle()
+        client.go()
+        chats.one.broker.release()
+        await chats.settle()
+        assert not chats.one.hub._watched

@@ -122,6 +122,19 @@ async def test_a_session_that_is_not_to_last_is_not_stored(chats: Chats, store: 
     assert store.calls == []
 
 
+async def test_nor_is_what_somebody_says_in_it_who_joins_it_elsewhere(chats: Chats, store: MemoryStore) -> None:
+    client = chats.one.client()
+    chats.one.hub.begin(client.connection, None, None, stored=False)
+    await chats.settle()
+    other = chats.other.resume(client.frames[0]["session_id"])
+    await chats.settle()
+    other.ask("m1")
+    await chats.settle()
+
+    assert other.types() == ["session", "accepted"]
+    assert store.calls == []
+
+
 async def test_what_an_interface_notes_with_a_message_is_stored(chats: Chats, store: MemoryStore) -> None:
     client = chats.one.client()
     client.send("start")
@@ -356,6 +369,21 @@ async def test_one_that_the_broker_still_knows_has_one_terminal(chats: Chats, st
     await chats.settle()
 
     assert client.contents() == ["accepted m1"]
+
+
+async def test_an_end_that_is_stored_and_still_to_come_is_told_once(chats: Chats, store: MemoryStore) -> None:
+    client = chats.one.client()
+    client.ask("m1")
+    await chats.settle()
+    run = chats.worker.take_one()
+    await store_answer(store, run, "all")  # as its worker does before it sends the end
+    client.ask("m1")
+    await chats.settle()
+    assert client.contents() == ["session", "accepted m1", "accepted m1"]
+
+    run.done("all")
+    await chats.settle()
+    assert [event["type"] for event in client.events] == ["started", "delta", "done"]
 
 
 # --- a store that is away -------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ class Scene:
         self.outboxes = [Outbox(JsonDialect(), FakeWriter(), lambda _: None) for _ in range(readers)]
         for outbox in self.outboxes:
             outbox.live = True
-            self.session.connections.append(SimpleNamespace(outbox=outbox))  # type: ignore[arg-type]
+            self.session.connections += (SimpleNamespace(outbox=outbox),)  # type: ignore[operator]
 
     def bring(self, item: Item) -> None:
         """The usual way."""
@@ -70,7 +70,7 @@ def test_who_is_behind_does_not_get_it() -> None:
 
 def test_behind_what_is_held_back_there_is_no_short_way() -> None:
     scene = Scene()
-    scene.session._held.append(item(1))
+    scene.session._held = (item(1),)
     scene.bring(item(0))
     assert scene.session.lane is None
 

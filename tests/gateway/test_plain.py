@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from gateway.dialect import Ask, Begin, Say
@@ -93,6 +94,12 @@ def test_a_restart_is_said_before_the_first_chunk_comes_again() -> None:
 
 def test_a_loss_is_said_where_something_was_under_way() -> None:
     (said,) = PlainDialect().lost("s_1", pending=True, open=[])
+    assert said.startswith(b"error: lost: ")
+
+
+def test_an_end_of_which_only_the_history_has_the_text_is_a_loss() -> None:
+    recalled = msgspec.structs.replace(item(DONE), index=-1)
+    (said,) = PlainDialect().events(recalled, 0)
     assert said.startswith(b"error: lost: ")
 
 

@@ -79,6 +79,10 @@ async def test_the_stop_waits_only_for_websockets_and_not_longer_than_it_may() -
     assert await late.on_tick(1)
 
 
+def test_connections_without_a_request_are_kept_longer_than_nginx_keeps_them() -> None:
+    assert configure(Endpoint(), GatewaySettings()).timeout_keep_alive > 60
+
+
 async def test_a_failure_stops_the_server_and_is_remembered() -> None:
     async with running(Endpoint()) as gateway:
         await until(lambda: gateway.server.started)

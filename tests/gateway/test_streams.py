@@ -20,6 +20,7 @@ from gateway.patience import Patience
 from gateway.protocol import JsonDialect
 from gateway.streams import END, EventStream, Reader, StreamWriter
 from shared.brokers.sides import GatewaySide
+from shared.errors import ChatError
 from shared.messages import Item
 from shared.settings import Settings
 from tests.gateway.chatting import turns
@@ -118,7 +119,10 @@ class Lines(JsonDialect):
         return [payload + b"\n" for payload in super().accepted(id, place)]
 
     def going_away(self, retry_after_ms: int) -> list[bytes]:
-        return [*(payload + b"\n" for payload in super().going_away(retry_after_ms)), END]
+        return [payload + b"\n" for payload in super().going_away(retry_after_ms)]
+
+    def farewell(self, error: ChatError) -> list[bytes]:
+        return [END]
 
 
 class Site:
@@ -208,6 +212,7 @@ async def test_a_client_that_goes_before_the_answer_is_noticed_too() -> None:
         assert len(here.house.gate.hub) == 0
         never.cancel()
         here.site.hub._sessions.clear()  # no answer, no end of joining
+        here.site.hub._watched.clear()
 
 
 async def test_silence_is_filled_with_comments() -> None:

@@ -54,6 +54,7 @@ def test_every_setting_has_a_variable_and_an_option_that_reach_it(monkeypatch: p
         **dict.fromkeys(("openai.base_url", "gateway.origins"), "http://some"),
         "database.url": "some",
         "context.tokens": "300",
+        "queue.max_bytes": "2000000",
         "reply.max_bytes": "70000",
         "auth.mode": "required",
         "log.level": "error",

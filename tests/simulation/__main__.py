@@ -15,11 +15,12 @@ def main(argv: list[str]) -> int:
     which.add_argument("--seed", type=int, help="one run")
     which.add_argument("--seeds", type=_range, metavar="A..B", help="all from A to B, both included")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
+    parser.add_argument("--stored", action="store_true", help="with a history, whose database is away at times")
     options = parser.parse_args(argv)
     seeds = [options.seed] if options.seeds is None else options.seeds
     began, failed, counts = time.monotonic(), 0, Counter[str]()
     for seed in seeds:
-        result = run(seed, _print if options.trace else None)
+        result = run(seed, _print if options.trace else None, stored=options.stored)
         counts.update(result.counts)
         failed += bool(result.failures)
         if result.failures or len(seeds) == 1:
@@ -34,7 +35,7 @@ def describe(result: Result) -> str:
     ended = (
         f"seed {result.seed}: {result.callbacks} callbacks, {result.seconds:.1f} s simulated, trace {result.trace:016x}"
     )
-    again = f"\n  python -m tests.simulation --seed {result.seed} --trace"
+    again = f"\n  python -m tests.simulation{' --stored' * result.stored} --seed {result.seed} --trace"
     return ended + "".join(f"\n  {what}" for what in result.failures) + (again if result.failures else "")
 
 

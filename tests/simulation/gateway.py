@@ -7,14 +7,18 @@ from typing import Any
 
 from gateway.hub import Hub
 from gateway.patience import Patience
+from gateway.submitting import Keeping
 from shared.brokers.manager import ManagerLink
 from shared.brokers.sides import GatewaySide
 from shared.clock import Clock
+from shared.store import Store
+from shared.window import Window
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Address
 from tests.simulation.socket import Socket
 
 PATIENCE = Patience(send=6.0)
+WINDOW = Window(32_768, 4_096)
 RETRY_AFTER_MS = 300
 SERVICE_RESTART = 1012
 DRAIN_DELAY, CLOSING = 1.0, 0.5  # seconds between the hint to leave and the closing, and from there to the end
@@ -24,21 +28,30 @@ class GatewayProcess:
     """One life of a gateway. `revive` starts a broker where none listens."""
 
     def __init__(
-        self, loop: SimLoop, name: str, clock: Clock, address: Address, revive: Callable[[], None], chance: Random
+        self,
+        loop: SimLoop,
+        name: str,
+        clock: Clock,
+        address: Address,
+        revive: Callable[[], None],
+        chance: Random,
+        store: Store | None,
     ) -> None:
         self.loop = loop
         self.process = Process(loop, name)
         self.sockets: list[Socket] = []
         self.chance = chance
         self._address = address
-        self.process.run(self._start, clock, revive)
+        self._store = store
+        self.process.run(self._start, clock, revive, store)
 
-    def _start(self, clock: Clock, revive: Callable[[], None]) -> None:
+    def _start(self, clock: Clock, revive: Callable[[], None], store: Store | None) -> None:
         name = self.process.name
         link = ManagerLink(self._address.as_home(), name, revive)
         link.start()
         self.side = GatewaySide(link, name)
-        self.hub = Hub(self.side, clock, PATIENCE)
+        keeping = None if store is None else Keeping(store, self.side, clock, WINDOW)
+        self.hub = Hub(self.side, clock, PATIENCE, keeping)
         self._draining = self.loop.create_task(self._drain())
 
     async def _drain(self) -> None:
@@ -75,6 +88,8 @@ class GatewayProcess:
         self._draining.cancel()
         await self.hub.close()
         await self.side.close()
+        if self._store is not None:
+            await self._store.close()
 
     def left(self) -> list[str]:
         """G11: what it still knows of its people."""

@@ -7,20 +7,24 @@ import json
 from typing import Any
 
 from shared.messages import Cursor, Position, text_sha256
+from shared.store import Answer
+from tests.memory_store import MemoryStore
 from tests.simulation.engines import Engines
 from tests.simulation.violation import Violation
 
 Frame = dict[str, Any]
 TERMINALS = ("done", "error")
+NO_TEXT = text_sha256("")
 BEFORE_ALL = Position(0, 0, 0)
-REFUSALS = ("busy", "broker_unavailable", "queue_full", "unknown_id", "session_not_found")
+REFUSALS = ("busy", "broker_unavailable", "queue_full", "unknown_id", "session_not_found", "store_unavailable")
 
 
 class Records:
     """What is known of the whole run: the basis on which each reader is judged."""
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, database: MemoryStore | None = None) -> None:
         self.engines = engines
+        self.database = database
         self.memories = 1  # lives of the broker
         self.crashes = 0  # of workers, frozen ones included
         self.cancelled: set[str] = set()  # ids that somebody wanted to be cancelled
@@ -37,6 +41,19 @@ class Records:
     def owner_of(self, session: str, cursor: str) -> bool:
         """Whether the event was seen in this session by anybody."""
         return cursor in self._events.get(session, ())
+
+    def answer_of(self, session: str, id: str) -> Answer | None:
+        """As the history has it."""
+        turn = None if self.database is None else self.database._turns.get((session, id))
+        return None if turn is None else turn.answer
+
+    def check_stored(self, session: str, frame: Frame) -> None:
+        """Whoever sees the end that a worker gave a reply finds it in the history; see docs/store.md."""
+        if self.database is None or frame["type"] != "done" or not Cursor.parse(frame["cursor"]).seq:
+            return
+        answer = self.answer_of(session, frame["id"])
+        if answer is None or text_sha256(answer.text) != frame["text_sha256"]:
+            raise Violation("history", f"{frame} was seen, but stored is {answer}")
 
     def add_stretch(self, who: str, session: str, cursors: list[str]) -> None:
         """Somebody has read on and on from the first of these to the last."""
@@ -74,6 +91,9 @@ class Transcript:
         self.unanswered: set[str] = set()  # first asked on this connection: nothing may come before `accepted`
         self.lost: set[str] = set()  # said to be lost since anybody looked
         self.replies: dict[str, Reply] = {}
+        self.told: set[str] = (
+            set()
+        )  # whose end came from the history: it may have run before anything that was said since
         self._records = records
         self._highest = BEFORE_ALL
         self._stretch: list[str] = []
@@ -175,6 +195,9 @@ class Transcript:
     def _on_event(self, frame: Frame, payload: bytes) -> None:
         id, cursor = frame["id"], frame["cursor"]
         self._check_own(id)
+        if self._is_from_history(frame):
+            self._take_from_history(frame, payload)
+            return
         if id in self.unanswered:
             raise Violation("unaccepted", f"{self.who} got {frame} before its acceptance")
         self._check_order(cursor)
@@ -183,6 +206,30 @@ class Transcript:
         self.cursor, self._generation = cursor, id
         self._stretch.append(cursor)
         self._apply(self.replies.setdefault(id, Reply()), frame)
+
+    # --- the history -------------------------------------------------------------------------------------------------
+
+    def _is_from_history(self, frame: Frame) -> bool:
+        """The end of a reply that was asked for again, and of which nothing else is kept."""
+        if self._records.database is None or frame["type"] not in TERMINALS:
+            return False
+        reply = self.replies.get(frame["id"])
+        had_text = frame.get("text_sha256", NO_TEXT) != NO_TEXT
+        return (reply is None or not reply.begun) and (had_text or Cursor.parse(frame["cursor"]).seq > 0)
+
+    def _take_from_history(self, frame: Frame, payload: bytes) -> None:
+        self._records.see(self.session, frame["cursor"], payload)
+        self._records.check_stored(self.session, frame)
+        self.told.add(frame["id"])
+        self.ended_in_history(frame["id"])
+
+    def ended_in_history(self, id: str) -> None:
+        """It is known to have ended, though its events were not seen here."""
+        self.replies.setdefault(id, Reply()).ended = True
+        for ids in (self.accepted, self.doubtful, self.lost, self.unanswered):
+            ids.discard(id)
+
+    # --- order -------------------------------------------------------------------------------------------------------
 
     def _check_order(self, cursor: str) -> None:
         if self.cursor is not None and position(cursor) <= position(self.cursor):
@@ -224,6 +271,7 @@ class Transcript:
                 for ids in (self.accepted, self.doubtful, self.lost):
                     ids.discard(frame["id"])
                 self._check_end(reply, frame)
+                self._records.check_stored(self.session, frame)
 
     # --- texts -------------------------------------------------------------------------------------------------------
 

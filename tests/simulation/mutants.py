@@ -53,7 +53,7 @@ def no_fence() -> Iterator[None]:
         if refusal is None or refusal.reason != "fenced" or (self, flush.lease) not in given:
             return refusal
         reply, attempt, nonce = given[self, flush.lease]
-        if reply.session.replies.get(reply.generation) is not reply:
+        if reply.session.replies.get(reply.id) is not reply:
             return refusal
         kept = reply.attempt, reply.nonce
         reply.attempt, reply.nonce = attempt, nonce
@@ -158,7 +158,7 @@ def silent_about_a_new_epoch() -> Iterator[None]:
 
 def deaf_to_cancels() -> Iterator[None]:
     """G5: a cancel is accepted, and nothing comes of it."""
-    with patch.object(BrokerState, "cancel", lambda self, session, id: id in self._session(session).ids):
+    with patch.object(BrokerState, "cancel", lambda self, session, id: id in self._session(session).replies):
         yield
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gateway.protocol import JsonDialect
-from tests.simulation.invariants import Frame, Transcript, content_of, parse
+from tests.simulation.invariants import Frame, Transcript, content_of, parse, position
 from tests.simulation.loop import Process
 from tests.simulation.socket import Socket
 from tests.simulation.stopping import Stopping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_ANSWER = 8.0  # seconds without a session, after which another connection is tried
 STOPPED_AFTER = 0.3  # seconds from a cancel to the end of the reply
 SLOW_TO_MOVE = 2.0  # seconds in which somebody leaves a gateway that goes away; it does not wait for so long
+LOOKED_UP_AFTER = 10.0  # seconds without an end
 LOST_AFTER = 3.0  # seconds in which the replay may still bring the end of what is not open any more
 
 
@@ -227,7 +228,8 @@ class Person:
         self.world.say(self.name, "<", frame)
         self.transcript.handle(frame, payload)
         self.world.note(self.transcript.noted(frame))
-        self.world.note(self.stopping.handle(frame))
+        if frame.get("id") not in self.transcript.told:
+            self.world.note(self.stopping.handle(frame))
         if "cursor" in frame:
             if frame["type"] in ("done", "error"):
                 self.pending.pop(frame["id"], None)
@@ -262,6 +264,18 @@ class Person:
             self.pending.pop(frame["id"], None)
         else:
             self.pending[frame["id"]] = None  # perhaps again: a broker without its memory takes it for a new one
+            self._later(LOOKED_UP_AFTER, LOOKED_UP_AFTER, self._look_up, frame["id"])
+
+    def _look_up(self, id: str) -> None:
+        """Of what ended in a memory that is lost, and before later events that were seen since, the history knows the
+        end, and no connection tells it: cursors do not go back."""
+        answer = self.world.records.answer_of(self.transcript.session, id)
+        if answer is not None and id in self.pending and id not in self.transcript.lost:
+            after = self.transcript.cursor
+            if self.world.records.memories > 1 and after is not None and answer.cursor.position < position(after):
+                self.world.note("looked up in the history")
+                self.transcript.ended_in_history(id)
+                del self.pending[id]
 
     def _on_queued(self, frame: Frame) -> None:
         pass

@@ -43,7 +43,6 @@ class Socket:
     def __init__(
         self, gateway: "GatewayProcess", reader: Reader, dialect: "Dialect", delay: Callable[[], float], chance: Random
     ) -> None:
-        self.on_drained: Callable[[], None] | None = None
         self.gateway = gateway
         self.stuck = False
         self.open = True  # at the person's end
@@ -135,8 +134,8 @@ class Socket:
             self._connection.on_text(text)
 
     def _drained(self) -> None:
-        if self.on_drained is not None and not self.gone and self._unsent == 0:
-            self.on_drained()
+        if self._connection is not None and not self.gone and self._unsent == 0:
+            self._connection.on_drained()
 
     def _go(self) -> None:
         if self._connection is not None and not self.gone:

@@ -4,14 +4,17 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
+from tests.memory_store import MemoryStore
 from tests.simulation.__main__ import describe, main
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.world import run
 
 USUAL = 200  # seeds in the usual run
+WITH_HISTORY = (*range(80), 115, 119, 364)  # the same, of services with a database; the last have found something
 THOUSANDS = 10  # of seeds in the slow one
 
 # What must have happened in the usual run, else its silence means nothing.
@@ -32,11 +35,11 @@ HAPPENED = (
 )
 
 
-def check(seeds: range) -> Counter[str]:
+def check(seeds: Sequence[int], *, stored: bool = False) -> Counter[str]:
     """Fails with the seeds that broke a promise, and how to see them again; returns what happened, how often."""
     happened, failed = Counter[str](), []
     for seed in seeds:
-        result = run(seed)
+        result = run(seed, stored=stored)
         happened.update(result.counts)
         if result.failures:
             failed.append(describe(result))
@@ -50,11 +53,22 @@ def test_every_promise_is_kept_and_everything_has_happened() -> None:
     assert [what for what in HAPPENED if not happened[what]] == []
 
 
+def test_every_promise_is_kept_with_a_history_whose_database_is_away_at_times() -> None:
+    happened = check(WITH_HISTORY, stored=True)
+    assert happened["seen: store_unavailable"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("thousand", range(THOUSANDS))
-def test_every_promise_is_kept_for_a_thousand_seeds(thousand: int) -> None:
-    check(range(thousand * 1000, (thousand + 1) * 1000))
+def test_every_promise_is_kept_for_a_thousand_seeds(thousand: int, stored: bool) -> None:
+    check(range(thousand * 1000, (thousand + 1) * 1000), stored=stored)
+
+
+def test_ends_that_are_not_stored_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryStore, "_answer", lambda store, answer: None)
+    assert any("history: " in failure for seed in range(5) for failure in run(seed, stored=True).failures)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -14,6 +14,7 @@ class Typescript:
         self._memories = records.memories
         self._frames: list[str] = []  # of the reply that is being read
         self._unsure: list[str] = []  # whose fate is unknown: they may still be answered
+        self._whole = ""  # was answered last; while that is being stored its worker may still be lost
 
     def sent(self, content: str) -> None:
         """A message."""
@@ -37,9 +38,12 @@ class Typescript:
             "worker_lost": self._records.crashes > 0,
             "broker_unavailable": True,
             "queue_full": True,
+            "store_unavailable": self._records.database is not None,
         }
         if not fine.get(code):
             raise Violation("error", f"{self.who} got {text!r}")
+        if code == "restarted" and self._whole and not self._frames and self._records.database is not None:
+            self._unsure.append(self._whole)
         self._frames.clear()
         if code != "restarted":
             self._unsure += self.waiting[:1]
@@ -57,6 +61,7 @@ class Typescript:
 
     def _answered(self, content: str) -> None:
         self._frames.clear()
+        self._whole = content
         if self.waiting[:1] == [content]:
             del self.waiting[0]
         else:

@@ -8,6 +8,7 @@ from shared.brokers.manager import ManagerLink
 from shared.brokers.sides import WorkerSide
 from shared.clock import Clock
 from shared.errors import BrokerUnavailable
+from shared.store import Store
 from tests.simulation.engines import Engines
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Address
@@ -44,21 +45,23 @@ class WorkerProcess:
         lease: float,
         alone: bool,
         ended: Callable[["WorkerProcess"], None],
+        store: Store | None,
     ) -> None:
         self.process = Process(loop, name)
         self.alone = alone
         self._address = address
         self._ended = ended
-        self.process.run(self._start, clock, engines, slots, lease)
+        self._store = store
+        self.process.run(self._start, clock, engines, slots, lease, store)
 
-    def _start(self, clock: Clock, engines: Engines, slots: int, lease: float) -> None:
+    def _start(self, clock: Clock, engines: Engines, slots: int, lease: float, store: Store | None) -> None:
         name = self.process.name
         link = ManagerLink(self._address.as_home(), name)
         link.start()
         self._side = WorkerSide(link, name)
         self._engine = engines.make(clock)
         self.runner = Runner(
-            self._side, self._engine, clock, slots=slots, lease=lease, watch=Unwatched(), alone=self.alone
+            self._side, self._engine, clock, slots=slots, lease=lease, watch=Unwatched(), alone=self.alone, store=store
         )
         self._stopped = asyncio.Event()
         self.process.loop.create_task(self._serve())
@@ -86,6 +89,8 @@ class WorkerProcess:
             working.result()
         await self._side.close()
         await self._engine.close()
+        if self._store is not None:
+            await self._store.close()
         self._ended(self)
 
     async def _wait(self) -> None:

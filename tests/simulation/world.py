@@ -10,6 +10,7 @@ from gateway import paging
 from shared.brokers.state import Limits
 from tests.simulation.broker import BrokerProcess
 from tests.simulation.chance import decided_by, log_heard_by
+from tests.simulation.database import Database, DatabaseLink
 from tests.simulation.engines import INTERVALS, KINDS, Engines
 from tests.simulation.faults import plan
 from tests.simulation.gateway import GatewayProcess
@@ -35,9 +36,10 @@ BROKER_START = 0.2
 
 
 class Result(NamedTuple):
-    """How a run ended. `failures` is empty where all promises were kept."""
+    """How a run ended. `stored`: with a history. `failures` is empty where all promises were kept."""
 
     seed: int
+    stored: bool
     failures: list[str]
     trace: int
     callbacks: int
@@ -64,8 +66,11 @@ class MachineClock:
 class World:
     """Everything, from the seed. `tell` gets lines for whoever wants to read what happens."""
 
-    def __init__(self, seed: int, loop: SimLoop, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, seed: int, loop: SimLoop, tell: Callable[[str], None] | None = None, *, stored: bool = False
+    ) -> None:
         self.seed = seed
+        self.database = Database() if stored else None
         self._tell = tell
         chance = Random(f"world {seed}")
         self.chance = Random(f"faults {seed}")
@@ -78,7 +83,7 @@ class World:
         self.network = Network(self.loop, Random(f"network {seed}"), steady=not self.faults)
         self.address = Address(self.network)
         self.engines = Engines(chance.choice(KINDS), chance.randint(1, 12), chance.choice(INTERVALS))
-        self.records = Records(self.engines)
+        self.records = Records(self.engines, self.database)
         self.limits = Limits(
             queue=chance.choice(QUEUE),
             retention=RETENTION,
@@ -101,6 +106,8 @@ class World:
         trouble = Trouble(self)
         for fault in self.faults:
             self.outside(self.began_at + fault.at, trouble.begin, fault)
+        if self.database is not None:
+            self._plan_outages(self.database, Random(f"outages {seed}"))
         self._ends_at = self.began_at + SPAN + PATIENCE
         self.outside(self.began_at + SPAN, self._look)
 
@@ -121,6 +128,19 @@ class World:
     def _name(self, kind: str) -> str:
         self._names += 1
         return f"{kind}{self._names}"
+
+    def _store_of(self, process: str) -> DatabaseLink | None:
+        return None if self.database is None else DatabaseLink(self.database, Random(f"store {process} {self.seed}"))
+
+    def _plan_outages(self, database: Database, chance: Random) -> None:
+        def be(away: bool) -> None:
+            self.note("database away" if away else "")
+            database.away = away
+
+        for _ in range(chance.choice((0, 0, 1, 2)) if self.faults else 0):
+            begins = chance.uniform(0.2, SPAN)
+            self.outside(self.began_at + begins, be, True)
+            self.outside(self.began_at + begins + chance.uniform(0.05, 5.0), be, False)
 
     # --- who is there ------------------------------------------------------------------------------------------------
 
@@ -151,13 +171,15 @@ class World:
         """One more, with a name of its own."""
         name = self._name("gateway ")
         chance = Random(f"{name} {self.seed}")
-        self.gateways.append(GatewayProcess(self.loop, name, self.clock, self.address, self._revive, chance))
+        store = self._store_of(name)
+        self.gateways.append(GatewayProcess(self.loop, name, self.clock, self.address, self._revive, chance, store))
 
     def _make_worker(self, alone: bool) -> WorkerProcess:
         self.note("a worker for suspects" if alone else "")
+        name = self._name("worker ")
         return WorkerProcess(
             self.loop,
-            self._name("worker "),
+            name,
             self.clock,
             self.address,
             self.engines,
@@ -165,6 +187,7 @@ class World:
             lease=self.limits.lease,
             alone=alone,
             ended=self._worker_ended,
+            store=self._store_of(name),
         )
 
     def _worker_ended(self, worker: WorkerProcess) -> None:
@@ -242,8 +265,8 @@ class World:
             self.loop.fail(f"left: {who}: {'; '.join(left)}")
 
 
-def run(seed: int, tell: Callable[[str], None] | None = None) -> Result:
-    """Everything that follows from a seed."""
+def run(seed: int, tell: Callable[[str], None] | None = None, *, stored: bool = False) -> Result:
+    """Everything that follows from a seed. `stored`: with a history."""
     failures: list[str] = []
 
     def hear(level: str, line: str) -> None:
@@ -256,13 +279,13 @@ def run(seed: int, tell: Callable[[str], None] | None = None) -> Result:
         stack.enter_context(simulated_wires())
         loop = SimLoop(Random(f"order {seed}"))
         stack.enter_context(loop.running())
-        world = World(seed, loop, tell)
+        world = World(seed, loop, tell, stored=stored)
         stack.enter_context(patch.object(paging, "PAGE_BYTES", world.page_bytes))
         loop.play()
         failures += loop.failures or _judge(world)
         for process in world.everything():
             process.kill()
-    return Result(seed, failures, loop.trace, loop.callbacks, loop.now - world.began_at, world.counts)
+    return Result(seed, stored, failures, loop.trace, loop.callbacks, loop.now - world.began_at, world.counts)
 
 
 def _judge(world: World) -> list[str]:

@@ -1,13 +1,15 @@
 """One attempt: what becomes of an engine's output, of a cancel, of a refusal."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
-from shared.errors import EngineUnavailable, PromptTooLong
+from shared.errors import EngineError, EngineUnavailable, PromptTooLong
 from shared.messages import (
     Delta,
     Done,
@@ -490,3 +492,39 @@ def test_patience_counts_only_while_the_engine_owes_something(clock: FakeClock) 
     assert scene.run.patience(clock.now()) < 0
     scene.sink.finish("stop")
     assert scene.run.patience(clock.now()) > 0
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def count_runs() -> int:
+    return sum(type(one) is Run for one in gc.get_objects())
+
+
+class Circular(HandEngine):
+    """One whose aborts know the sink."""
+
+    def start(self, job: Job, sink: Sink) -> Callable[[], None]:
+        if self.at_once:
+            sink.piece(self.at_once[0])
+            sink.finish("stop")
+        return partial(sink.fail, EngineError())
+
+
+@pytest.mark.parametrize("at_once", [["all of it"], []])
+def test_what_has_ended_is_freed_at_once(clock: FakeClock, at_once: list[str]) -> None:
+    """A cycle would wait for the collector, which costs the more the more replies there are."""
+    gc.collect()
+    before = count_runs()
+    outlet = Outlet()
+    run = Run(lease(), Circular(at_once=at_once), outlet, clock)
+    run.begin()
+    run.finish("stop")
+    flush = run.take()
+    assert flush is not None
+    assert flush.flags & Flag.TERMINAL
+    run.stored()
+    outlet.offered.clear()
+    del run
+
+    assert count_runs() == before

@@ -18,6 +18,7 @@ def limits_of(settings: Settings) -> Limits:
     """What the broker process goes by."""
     return Limits(
         queue=settings.queue.limit,
+        queue_bytes=settings.queue.max_bytes,
         queue_timeout=settings.queue.timeout,
         lease=settings.lease.seconds,
         max_attempts=settings.max_attempts,

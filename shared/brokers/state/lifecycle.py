@@ -123,7 +123,7 @@ class Lifecycle:
             self._drop_overfull(session)
 
     def _drop_overfull(self, session: Session) -> None:
-        for subscriber in tuple(session.subscribers):
+        for subscriber in session.subscribers:
             if subscriber.bytes > self._limits.undrained_bytes:
                 subscriber.drop_all()
 

@@ -7,6 +7,7 @@ class Limits(NamedTuple):
     """Seconds and bytes, unless the name says otherwise."""
 
     queue: int = 10_000  # messages that may wait for a worker
+    queue_bytes: int = 256 << 20  # of their requests, each with its context
     queue_timeout: float = 600.0  # after which a waiting one ends `expired`
     lease: float = 3.0
     cancel_grace: float = 1.0  # for a worker to answer a cancel before the broker ends the reply itself

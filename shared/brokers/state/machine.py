@@ -40,6 +40,7 @@ class BrokerState:
         self._clock = clock
         self._limits = limits
         self._sessions: dict[str, Session] = {}
+        self._unfollowed: dict[Session, None] = {}  # those that have no subscriber
         self._life = Lifecycle(clock, limits)
         self._seats: dict[str, Seat] = {}
         self._subscribers: dict[str, Subscriber] = {}
@@ -70,22 +71,23 @@ class BrokerState:
             if epoch == self.epoch:
                 raise SessionNotFound
             chat = self._sessions[session] = Session(session, owner, system, model, self._clock.now())
+            self._unfollowed[chat] = None
         chat.last = max(chat.last, floor)
 
     def submit(self, submission: Submission) -> Accepted:
         """G1, G7: first the id is looked up, then busy or not."""
         session = self._session(submission.session)
-        known = session.ids.get(submission.id)
+        known = session.replies.get(submission.id)
         if known is not None:
             return Accepted(known.generation, self._life.queue.place(known), True, known.ended_at is not None)
         if session.running is not None:
             raise Busy(detail=session.running.generation)
         cancelled = submission.id in session.early_cancels
-        if not cancelled and len(self._life.queue) >= self._limits.queue:
+        if not cancelled and self._is_full(len(submission.request)):
             raise QueueFull
         reply = self._life.begin(session, submission)
         if cancelled:
-            del session.early_cancels[submission.id]
+            session.early_cancels = tuple(id for id in session.early_cancels if id != submission.id)
             self._life.finish(reply, self._life.done(reply, "cancelled"))
             return Accepted(reply.generation, ended=True)
         self._life.queue.add(reply)
@@ -93,14 +95,18 @@ class BrokerState:
         self._assign()
         return Accepted(reply.generation, place if reply.held is None else 0)
 
+    def _is_full(self, more: int) -> bool:
+        """G10: by count or by bytes; one alone is never too large."""
+        queue, limits = self._life.queue, self._limits
+        return len(queue) >= limits.queue or (queue.bytes > 0 and queue.bytes + more > limits.queue_bytes)
+
     def cancel(self, session: str, id: str) -> bool:
         """G5. False: never seen, but remembered."""
         chat = self._session(session)
-        reply = chat.ids.get(id)
+        reply = chat.replies.get(id)
         if reply is None:
-            chat.early_cancels[id] = None
-            if len(chat.early_cancels) > self._limits.early_cancels:
-                del chat.early_cancels[next(iter(chat.early_cancels))]
+            if id not in chat.early_cancels:
+                chat.early_cancels = (*chat.early_cancels, id)[-self._limits.early_cancels :]
             return False
         if reply.ended_at is None and reply.cancel_at is None:
             reply.cancel_at = self._clock.now()
@@ -111,6 +117,7 @@ class BrokerState:
         """G8: what is kept comes in the page, what follows in the batches."""
         chat = self._session(session)
         self._subscriber(gateway).add(chat)
+        self._unfollowed.pop(chat, None)
         chat.touched_at = self._clock.now()
         running = chat.running
         return Attached(
@@ -131,7 +138,6 @@ class BrokerState:
         chat = self._sessions.get(session)
         if subscriber is not None and chat is not None:
             subscriber.remove(chat)
-            chat.touched_at = self._clock.now()
 
     def drain(self, gateway: str, link: int) -> int:
         """A drain begins to wait; returns its number. Over a new link nothing of the old one's can be trusted."""
@@ -191,6 +197,7 @@ class BrokerState:
         for subscriber in self._subscribers.values():
             if subscriber.forget(chat):
                 self._life.wake.add(subscriber.name)
+        self._unfollowed.pop(chat, None)
 
     def spend(self, token: str, spender: str, epoch: str, ttl: float) -> bool:
         """G12: a memory that is not of the token's epoch cannot know whether it was spent before."""
@@ -314,7 +321,7 @@ class BrokerState:
         return session
 
     def _noted(self, session: Session, id: str) -> Reply:
-        reply = session.ids.get(id)
+        reply = session.replies.get(id)
         if reply is None or not reply.note:
             raise UnknownId
         return reply
@@ -322,8 +329,13 @@ class BrokerState:
     def _subscriber(self, gateway: str) -> Subscriber:
         subscriber = self._subscribers.get(gateway)
         if subscriber is None:
-            subscriber = self._subscribers[gateway] = Subscriber(gateway, self._clock.now())
+            subscriber = self._subscribers[gateway] = Subscriber(gateway, self._clock.now(), self._desert)
         return subscriber
+
+    def _desert(self, session: Session) -> None:
+        """However a session loses its subscribers, whoever comes next finds it for a while."""
+        session.touched_at = self._clock.now()
+        self._unfollowed[session] = None
 
     def _assign(self) -> None:
         """Give what waits to the workers whose poll waits, the freest first."""
@@ -368,11 +380,9 @@ class BrokerState:
     def _sweep(self, now: float) -> None:
         """G11: sessions that nobody follows and that keep nothing, gateways that do not drain, workers that do not
         poll."""
-        for session in tuple(self._sessions.values()):
-            if session.subscribers:
-                session.touched_at = now  # however it loses them, whoever comes next finds it for a while
-            elif not session.replies and session.touched_at + self._limits.retention <= now:
-                del self._sessions[session.id]
+        for session in tuple(self._unfollowed):
+            if not session.replies and session.touched_at + self._limits.retention <= now:
+                del self._sessions[session.id], self._unfollowed[session]
         silent = now - self._limits.silence
         for gateway in [name for name, subscriber in self._subscribers.items() if subscriber.seen_at <= silent]:
             self.leave_gateway(gateway)

@@ -14,6 +14,7 @@ class Queue:
         self._owners: dict[str, deque[Reply]] = {}  # in the order in which they are served next
         self._suspects: deque[Reply] = deque()
         self._length = 0
+        self.bytes = 0  # of all their requests
 
     def __len__(self) -> int:
         return self._length + len(self._retries) + len(self._suspects)
@@ -22,10 +23,12 @@ class Queue:
         """To the end of its owner's line."""
         self._owners.setdefault(reply.session.owner, deque()).append(reply)
         self._length += 1
+        self.bytes += len(reply.request)
 
     def add_again(self, reply: Reply, *, suspect: bool) -> None:
         """Before everything that has not been tried yet; a suspect apart."""
         (self._suspects if suspect else self._retries).append(reply)
+        self.bytes += len(reply.request)
 
     @property
     def suspects(self) -> int:
@@ -34,12 +37,12 @@ class Queue:
 
     def take_suspect(self) -> Reply | None:
         """The next one to be run alone."""
-        return self._suspects.popleft() if self._suspects else None
+        return self._taken(self._suspects.popleft()) if self._suspects else None
 
     def take(self) -> Reply | None:
         """The next one that any worker may run."""
         if self._retries:
-            return self._retries.popleft()
+            return self._taken(self._retries.popleft())
         if not self._owners:
             return None
         owner, line = next(iter(self._owners.items()))
@@ -48,10 +51,15 @@ class Queue:
         del self._owners[owner]
         if line:
             self._owners[owner] = line  # the owner's turn comes again after all others
+        return self._taken(reply)
+
+    def _taken(self, reply: Reply) -> Reply:
+        self.bytes -= len(reply.request)
         return reply
 
     def remove(self, reply: Reply) -> None:
         """Take out one that waits somewhere."""
+        self.bytes -= len(reply.request)
         for line in (self._retries, self._suspects):
             if reply in line:
                 line.remove(reply)
@@ -63,10 +71,11 @@ class Queue:
             del self._owners[reply.session.owner]
 
     def place_of_last(self, owner: str) -> int:
-        """How many go before the newest one of this owner."""
+        """How many go before the one of this owner that was added just now. Quick where it is the owner's only one, or
+        there is no other owner."""
         own = len(self._owners[owner]) - 1
-        if len(self._owners) == 1:
-            return len(self._retries) + own
+        if not own or len(self._owners) == 1:
+            return len(self._retries) + own + len(self._owners) - 1  # an only one is at the end of the first round
         place, before = len(self._retries) + own, True
         for other, line in self._owners.items():
             if other == owner:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """At most one reply is open (`running`, be it queued or held); ended ones are kept for a while, oldest first."""
+    """At most one reply is open (`running`, be it queued or held); ended ones are kept for a while. `replies` has them
+    by the ids of their messages, oldest first."""
 
     __slots__ = (
         "bytes",
@@ -19,7 +20,6 @@ class Session:
         "ended",
         "floor",
         "id",
-        "ids",
         "last",
         "model",
         "newest",
@@ -36,22 +36,20 @@ class Session:
         self.owner = owner
         self.system = system
         self.model = model
-        self.replies: dict[int, Reply] = {}
-        self.ids: dict[str, Reply] = {}
+        self.replies: dict[str, Reply] = {}
         self.running: Reply | None = None
         self.last = 0  # the newest generation, or a floor beyond it: what the next one must be above
         self.ended = 0  # the newest one that has its terminal
         self.newest = -1  # index of the last item
         self.floor: Cursor | None = None  # the last event that expiry removed
         self.bytes = 0
-        self.early_cancels: dict[str, None] = {}
-        self.subscribers: list[Subscriber] = []
+        self.early_cancels: tuple[str, ...] = ()  # both are short and mostly empty, and there is one per idle session
+        self.subscribers: tuple[Subscriber, ...] = ()
         self.touched_at = now
 
     def add(self, reply: Reply) -> None:
         """Take in a new reply as the one that is open."""
-        self.replies[reply.generation] = reply
-        self.ids[reply.id] = reply
+        self.replies[reply.id] = reply
         self.running = reply
         self.last = reply.generation
 
@@ -79,8 +77,7 @@ class Session:
 
     def expire(self, reply: Reply) -> None:
         """Drop an ended reply; its last event becomes the floor."""
-        del self.replies[reply.generation]
-        del self.ids[reply.id]
+        del self.replies[reply.id]
         self.bytes -= reply.bytes
         if reply.items:
             self.floor = reply.items[-1].cursor
@@ -115,8 +112,9 @@ class Session:
         """(generation, place in its items) where reading begins; None where events behind `after` are gone."""
         if after is None or after == self.floor:
             return (0, 0)
-        reply = self.replies.get(after.generation)
-        at = reply.behind(after) if reply is not None else None
+        newest_first = reversed(self.replies.values())
+        reply = next((reply for reply in newest_first if reply.generation <= after.generation), None)
+        at = reply.behind(after) if reply is not None and reply.generation == after.generation else None
         return None if at is None else (after.generation, at)
 
     def _from(self, start: tuple[int, int]) -> Iterator[Item]:

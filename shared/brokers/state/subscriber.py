@@ -1,5 +1,6 @@
 """A gateway process as the broker sees it: which sessions it is attached to and what it has not drained yet."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shared.messages import Batch, Item, Place
@@ -9,11 +10,25 @@ if TYPE_CHECKING:
 
 
 class Subscriber:
-    """`lost` is set where its next drain must say that the subscriptions are gone."""
+    """`lost` is set where its next drain must say that the subscriptions are gone. `deserted` is called with a session
+    that has just lost its last subscriber."""
 
-    __slots__ = ("bytes", "drains", "gone", "items", "link", "lost", "name", "places", "seen_at", "sessions")
+    __slots__ = (
+        "_deserted",
+        "bytes",
+        "drains",
+        "gone",
+        "items",
+        "link",
+        "lost",
+        "name",
+        "places",
+        "seen_at",
+        "sessions",
+    )
 
-    def __init__(self, name: str, now: float) -> None:
+    def __init__(self, name: str, now: float, deserted: Callable[["Session"], None]) -> None:
+        self._deserted = deserted
         self.name = name
         self.link = -1
         self.seen_at = now
@@ -29,12 +44,12 @@ class Subscriber:
         """Subscribe."""
         if session.id not in self.sessions:
             self.sessions[session.id] = session
-            session.subscribers.append(self)
+            session.subscribers += (self,)
 
     def remove(self, session: "Session") -> None:
         """Unsubscribe; items of it that are not drained yet are still delivered."""
         if self.sessions.pop(session.id, None) is not None:
-            session.subscribers.remove(self)
+            self._leave(session)
 
     def forget(self, session: "Session") -> bool:
         """Unsubscribe, and deliver nothing more of it but that it is gone. Returns whether it was subscribed."""
@@ -50,9 +65,14 @@ class Subscriber:
     def drop_all(self) -> None:
         """Lose every subscription and say so."""
         for session in self.sessions.values():
-            session.subscribers.remove(self)
+            self._leave(session)
         self.sessions.clear()
         self.items, self.bytes, self.places, self.gone, self.lost = [], 0, {}, [], True
+
+    def _leave(self, session: "Session") -> None:
+        session.subscribers = tuple(other for other in session.subscribers if other is not self)
+        if not session.subscribers:
+            self._deserted(session)
 
     def offer(self, item: Item) -> None:
         """Put an item into the next batch."""

@@ -54,12 +54,12 @@ def twice_run(module: Any, struck: Struck) -> None:
 
     @functools.wraps(submit)  # calls are decoded by its signature
     def forgetful(self: Any, submission: Any) -> Any:
-        ids = self._session(submission.session).ids
-        if submission.id in ids and ids[submission.id].ended_at is not None:
+        session = self._session(submission.session)
+        reply = session.replies.get(submission.id)
+        if reply is not None and reply.ended_at is not None:
             struck()
-            reply = ids.pop(submission.id)
-            ids[f"{submission.id} before"] = reply
             reply.id = f"{submission.id} before"
+            session.replies = {other.id: other for other in session.replies.values()}
         return submit(self, submission)
 
     state.submit = forgetful

@@ -52,7 +52,7 @@ FOREIGN = ["0.0.0.0", "::", "192.168.1.5", "10.0.0.1", "203.0.113.7", "2001:db8:
 
 
 def test_on_this_machine_nobody_is_asked(tmp_path: Path) -> None:
-    assert mode(auth(tmp_path), *LOOPBACK) == "none"
+    assert mode(auth(tmp_path), *LOOPBACK) == "local"
 
 
 @pytest.mark.parametrize("address", FOREIGN)
@@ -69,6 +69,12 @@ def test_where_there_are_keys_they_are_asked_for(with_key: Path, tmp_path: Path,
     assert mode(auth(with_key), address) == "required"
     assert mode(auth(tmp_path / "no", jwt_key="x"), address) == "required"
     assert mode(auth(tmp_path / "no", jwt_jwks="x"), address) == "required"
+
+
+def test_local_is_for_this_machine_whether_there_are_keys_or_not(with_key: Path) -> None:
+    assert mode(auth(with_key, mode="local"), *LOOPBACK) == "local"
+    with pytest.raises(ValueError, match=r"0\.0\.0\.0"):
+        mode(auth(with_key, mode="local"), "0.0.0.0")
 
 
 @pytest.mark.parametrize("said", ["none", "required"])
@@ -93,7 +99,7 @@ def test_where_it_cannot_be_known_nobody_is_let_in(tmp_path: Path, clock: FakeCl
 
 def test_real_sockets_too(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("0.0.0.0", 0)) as other:
-        assert decided(Settings(auth=auth(tmp_path)), [one]).auth.mode == "none"
+        assert decided(Settings(auth=auth(tmp_path)), [one]).auth.mode == "local"
         with pytest.raises(ValueError, match=r"0\.0\.0\.0"):
             decided(Settings(auth=auth(tmp_path)), [one, other])
 
@@ -107,7 +113,8 @@ def test_the_default_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_check_nothing_is_opened(tmp_path: Path, clock: FakeClock) -> None:
-    assert open_checks(auth(tmp_path / "no", mode="none"), clock) is None
+    for said in ("none", "local"):
+        assert open_checks(auth(tmp_path / "no", mode=said), clock) is None
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,6 +12,7 @@ from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import Json, asking, error, events, nothing_left, text_of, url_of
 from tests.gateway.serving import until
 from tests.gateway.writing import Run
+from tests.memory_store import MemoryStore
 
 PATH = "/v1/responses"
 
@@ -276,6 +277,17 @@ async def test_deleting_stops_what_runs() -> None:
         await home.client.delete(f"{PATH}/{body['id']}")
         await nothing_left(home)
         assert [refusal.reason for refusal in run.say("one")] == ["fenced"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_longer_than_the_window_is_refused_with_a_history_too(stream: bool) -> None:
+    async with house(store=MemoryStore()) as home:
+        refused = await home.client.post(PATH, json=ask("x" * 40_000, stream=stream))
+        assert (refused.status_code, error(refused)["code"]) == (400, "context_length_exceeded")
+        first = await answered(home, "Hi", ask("x" * 20_000))
+        body = ask("x" * 20_000, stream=stream, previous_response_id=first["id"])
+        refused = await home.client.post(PATH, json=body)
+        assert (refused.status_code, error(refused)["code"]) == (400, "context_length_exceeded")
 
 
 async def test_what_still_runs_cannot_be_continued_yet() -> None:

@@ -16,6 +16,7 @@ from tests.gateway.housing import House, house
 from tests.gateway.openai.speaking import Json, events, nothing_left, text_of
 from tests.gateway.serving import until
 from tests.gateway.writing import Run
+from tests.memory_store import MemoryStore
 
 PATH = "/v1/responses"
 
@@ -227,6 +228,24 @@ async def test_foreign_pages_and_gateways_that_stop_let_nobody_in() -> None:
         with pytest.raises(InvalidStatus) as refused:
             await connect(url).__aenter__()
         assert refused.value.response.status_code == 503
+
+
+async def test_what_is_too_long_is_an_error_and_the_connection_stays() -> None:
+    async with house(store=MemoryStore()) as home, client_of(home) as client:
+        await client.create("x" * 40_000)
+        refused = await client.hear()
+        assert (refused["type"], refused["error"]["code"]) == ("error", "context_length_exceeded")
+        await client.create()
+        (await home.run()).done("x")
+        await client.until("response.completed")
+
+
+async def test_elsewhere_there_is_no_socket() -> None:
+    async with house() as home:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{home.gate.port}/v1/chat/completions").__aenter__()
+        response = refused.value.response
+        assert (response.status_code, json.loads(response.body or b"")["error"]["code"]) == (404, "not_found")
 
 
 async def test_a_session_that_is_deleted_ends_its_reply_and_no_other() -> None:

@@ -128,6 +128,20 @@ async def test_a_stream_ends_with_the_gateway_and_says_so() -> None:
         await stopping
 
 
+async def test_an_event_source_that_comes_too_late_is_told_to_come_again() -> None:
+    async with house() as here:
+        session = await begin(here.gate)
+        here.gate.hub.stopping = True
+        address = f"/api/sessions/{session}/events"
+        assert (await here.client.get(address)).status_code == 503
+        answer = await here.client.get(address, headers={"accept": "text/event-stream"})
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
+        assert answer.text.startswith('retry: 1000\n\nevent: error\ndata: {"type":"error","code":"stopping",')
+        here.gate.hub.stopping = False
+        strange = await here.client.get("/api/sessions/s_none/events", headers={"accept": "text/event-stream"})
+        assert strange.status_code == 404, "that is for good"
+
+
 async def test_a_message_that_waits_when_the_gateway_stops_is_not_accepted() -> None:
     async with house(servers=True) as here:
         session = await begin(here.gate)
@@ -139,7 +153,7 @@ async def test_a_message_that_waits_when_the_gateway_stops_is_not_accepted() -> 
 
         answer = await waiting
         assert (answer.status_code, answer.json()["code"], answer.json()["retryable"]) == (503, "stopping", True)
-        assert list(here.memory.state._sessions[session].ids) == ["m0"]
+        assert list(here.memory.state._sessions[session].replies) == ["m0"]
 
 
 async def test_a_gateway_about_to_stop_begins_nothing() -> None:
@@ -252,7 +266,7 @@ async def test_a_reply_begun_on_a_websocket_is_stopped_by_rest_at_another_gatewa
         run.say("one")
         address = f"/api/sessions/{session}/messages/m%2F1%0A%C3%BC/cancel"
         stopping = asyncio.create_task(here.gates[1].client.post(address))
-        await until(lambda: bool(here.memory.state._sessions[session].ids["m/1\nü"].cancel_at))
+        await until(lambda: bool(here.memory.state._sessions[session].replies["m/1\nü"].cancel_at))
         run.done(reason="cancelled", receipt=Receipt(1, 1, 5))
         answer = await stopping
         said = [json.loads(await socket.recv()) for _ in range(4)]

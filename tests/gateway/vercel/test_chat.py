@@ -19,6 +19,7 @@ from tests.gateway.housing import OWNER, House, house
 from tests.gateway.rest.sse import EventReader
 from tests.gateway.serving import until
 from tests.gateway.writing import Run
+from tests.memory_store import MemoryStore
 
 PARTS = "x-vercel-ai-ui-message-stream"
 
@@ -118,7 +119,7 @@ async def test_a_stop_ends_the_reply_for_all_its_readers() -> None:
         await reader.take(4)
         stopping = asyncio.create_task(here.gates[1].client.post("/api/chat/chat-1/stop"))
         session = here.memory.state._sessions[session_of("", "chat-1")]
-        await until(lambda: bool(session.ids["u1"].cancel_at))
+        await until(lambda: bool(session.replies["u1"].cancel_at))
         run.done(reason="cancelled", receipt=Receipt(1, 1, 5))
         answer = await stopping
 
@@ -213,11 +214,23 @@ async def test_the_same_message_again_is_the_same_reply_and_a_regenerated_one_an
                     run.done("one")
                 texts = [part["delta"] for part in await parts(reader) if isinstance(part, dict) and "delta" in part]
             assert texts == ["one"]
-        ids = list(here.memory.state._sessions[session_of("", "chat-1")].ids)
+        ids = list(here.memory.state._sessions[session_of("", "chat-1")].replies)
 
     assert len(ids) == 3
     assert ids[0] == "u1"
     assert all(id.startswith("u1~") for id in ids[1:])
+
+
+async def test_the_first_message_edited_begins_anew_whatever_is_stored() -> None:
+    async with house(store=MemoryStore()) as here:
+        said = []
+        for wanted in (body(message("user", "Hello")), body(message("user", "Bye"), messageId="u1")):
+            async with asking(here, wanted) as (_, reader):
+                run = await here.run()
+                said.append([turn.content for turn in decode_request(run.lease.request).turns])
+                run.done("one")
+                await parts(reader)
+    assert said == [["Hello"], ["Bye"]]
 
 
 async def test_two_owners_equal_ids_never_meet() -> None:

@@ -154,7 +154,7 @@ async def send_for_ever(client: socket.socket, data: bytes) -> None:
         await send(client, data)
 
 
-async def test_many_messages_at_once_let_others_have_their_turn() -> None:
+async def test_many_messages_at_once_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns, at = 0, []
     over = asyncio.Event()
 
@@ -162,7 +162,7 @@ async def test_many_messages_at_once_let_others_have_their_turn() -> None:
         async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
             await super().__call__(scope, receive, send)
             connection = await self.opened.get()
-            connection._on_text = take
+            monkeypatch.setattr(connection._listener, "on_text", take)
 
     def take(text: str) -> None:
         at.append(turns)

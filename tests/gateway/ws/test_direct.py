@@ -3,8 +3,6 @@
 import asyncio
 import logging
 from contextlib import suppress
-from functools import partial
-from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -15,7 +13,7 @@ from gateway.server import ABORT_AFTER
 from gateway.ws.asgi import DIRECT
 from gateway.ws.protocol import STAGGER, WebSocketProtocol
 from gateway.ws.state import State
-from tests.gateway.serving import Adopting, raw_client, read_to_end, running, serving, until
+from tests.gateway.serving import Adopting, Listening, raw_client, read_to_end, running, serving, until
 from tests.gateway.ws.framing import CLOSE, TEXT, frame
 
 
@@ -50,14 +48,16 @@ async def test_binary_is_refused(data: bytes) -> None:
         await app.gone.get()
 
 
-async def test_a_callback_that_fails_ends_its_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_callback_that_fails_ends_its_connection_only(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(text: str) -> None:
         raise ValueError("out of order")
 
     app = Adopting()
     async with serving(app) as served, connect(served.url) as client, connect(served.url) as other:
         connection = await app.opened.get()
-        connection._on_text = fail
+        monkeypatch.setattr(connection._listener, "on_text", fail)
         await client.send("x")
         assert await closed(client) == (1011, "internal error")
         assert await app.gone.get() is connection
@@ -86,7 +86,7 @@ async def test_what_follows_a_close_is_not_heard() -> None:
 
 @pytest.mark.parametrize("how", ["abort", "close"])
 async def test_who_has_gone_meanwhile_is_gone_at_once(how: str) -> None:
-    found: asyncio.Queue[Any] = asyncio.Queue()
+    listeners: list[Listening] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -97,46 +97,49 @@ async def test_who_has_gone_meanwhile_is_gone_at_once(how: str) -> None:
             await until(lambda: connection.state is State.ENDED)
         else:
             connection.close(1000, "")
-        connection.adopt(found.put_nowait, partial(found.put_nowait, None), 1000)
-        assert found.empty()
+        listeners.append(listening := Listening(connection))
+        connection.adopt(listening, 1000)
+        assert listening.gone.empty()
 
     async with serving(app) as served, raw_client(served.port):
-        assert await found.get() is None
-    assert found.empty()
+        await until(lambda: bool(listeners))
+        await listeners[0].gone.get()
+    assert listeners[0].gone.empty()
+    assert listeners[0].received.empty()
 
 
 async def test_what_came_before_it_was_handed_over_is_not_lost() -> None:
-    found: asyncio.Queue[Any] = asyncio.Queue()
+    listeners: list[Listening] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         connection: WebSocketProtocol = scope["extensions"][DIRECT]
         await until(lambda: connection._paused)
-        connection.adopt(found.put_nowait, partial(found.put_nowait, None), 1000)
+        listeners.append(listening := Listening(connection))
+        connection.adopt(listening, 1000)
 
     async with serving(app) as served, connect(served.url) as client:
         for text in ("one", "two", "three"):
             await client.send(text)
-        assert [await found.get() for _ in range(3)] == ["one", "two", "three"]
+        await until(lambda: bool(listeners))
+        assert [await listeners[0].received.get() for _ in range(3)] == ["one", "two", "three"]
 
 
 async def test_who_does_not_read_is_not_read_from_until_it_does() -> None:
     app = Adopting(room=1000)
     async with serving(app) as served, raw_client(served.port) as client:
         connection = await app.opened.get()
-        drained = asyncio.Event()
-        connection.on_drained = drained.set
         while not connection.full:
             connection.send([b"x" * 100_000])
         await asyncio.get_running_loop().sock_sendall(client, frame(TEXT, b"a question"))
         await asyncio.sleep(0.02)
         assert app.received.empty()
-        assert not drained.is_set()
+        assert app.drained.empty()
 
         reading = asyncio.create_task(read_to_end(client))
         assert await app.received.get() == "a question"
-        assert drained.is_set()
+        assert not app.drained.empty()
         connection.abort()
         await reading
 

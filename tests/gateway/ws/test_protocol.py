@@ -14,11 +14,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from gateway import server
+from gateway.front import Front
 from gateway.uvicorn_http import HttpProtocol
 from gateway.ws.asgi import DIRECT, Conversation
 from gateway.ws.parser import Parser
 from gateway.ws.protocol import WebSocketProtocol
-from tests.gateway.serving import Adopting, Endpoint, raw_client, read_to_end, serving, until
+from tests.gateway.serving import UPGRADE, Adopting, Endpoint, raw_client, read_to_end, serving, until
 
 LIMIT = 65_536
 MEGABYTE = b"x" * (1 << 20)
@@ -175,19 +176,17 @@ async def test_abort_drops_the_connection_without_a_word() -> None:
 
 
 async def test_a_client_that_reads_again_is_announced_once() -> None:
-    app = Endpoint()
+    app = Adopting()
     async with serving(app) as served, raw_client(served.port) as client:
         writer = await app.opened.get()
-        drained = asyncio.Queue[int]()
-        writer.on_drained = lambda: drained.put_nowait(writer.buffered())
         await fill(writer)
-        assert drained.empty()
+        assert app.drained.empty()
         assert writer.buffered() >= 1 << 20
 
         reading = asyncio.create_task(read_to_end(client))
-        assert await drained.get() < 1 << 20
+        assert await app.drained.get() < 1 << 20
         await until(lambda: writer.buffered() == 0)
-        assert drained.empty()
+        assert app.drained.empty()
 
         writer.abort()
         await reading
@@ -205,9 +204,8 @@ async def test_the_connection_lets_go_of_its_listener_when_it_is_lost() -> None:
     async with serving(app) as served:
         async with connect(served.url):
             writer = await app.opened.get()
-            writer.on_drained = lambda: None
         assert await app.gone.get() is writer
-        assert writer.on_drained is None
+        assert writer._listener is None
 
 
 @pytest.fixture
@@ -458,17 +456,21 @@ def left() -> Iterator[Left]:
     could find: it is at rest."""
     gc.collect()
     gc.disable()
-    before = living(HttpProtocol, WebSocketProtocol, Conversation, Parser)  # logs of other tests may hold some
+    before = living(Front, HttpProtocol, WebSocketProtocol, Conversation, Parser)  # logs of other tests may hold some
     yield lambda *kinds: [one for one in living(*kinds) if not any(one is other for other in before)]
     gc.enable()
 
 
-async def test_nothing_of_the_http_connection_stays_behind(left: Left) -> None:
+@pytest.mark.parametrize("pieces", [(UPGRADE + b"\r\n",), (UPGRADE, b"\r\n")], ids=["straight", "by HTTP"])
+async def test_nothing_of_the_http_connection_stays_behind(left: Left, pieces: tuple[bytes, ...]) -> None:
     app = Endpoint()
-    async with serving(app) as served, connect(served.url):
+    async with serving(app) as served, raw_client(served.port, b"") as client:
+        for piece in pieces:
+            await asyncio.get_running_loop().sock_sendall(client, piece)
+            await asyncio.sleep(0.01)
         await app.opened.get()
         assert left(WebSocketProtocol)
-        assert not left(HttpProtocol)
+        assert not left(Front, HttpProtocol)
 
 
 async def test_nothing_of_the_endpoint_stays_behind_where_it_hands_its_connection_over(left: Left) -> None:

@@ -43,6 +43,19 @@ def test_a_full_queue_lets_in_what_ends_at_once_and_what_is_known() -> None:
     assert desk.state.stats().queued == 1
 
 
+def test_a_queue_is_full_by_its_bytes_too_but_never_of_one() -> None:
+    desk = Desk(Limits(queue_bytes=10))
+    for session in ("s", "t"):
+        desk.state.open(session, "ann", None, None)
+    large, small = b"x" * 11, b"x"
+    desk.state.submit(Submission("s", "m1", 0, large))
+    with pytest.raises(QueueFull):
+        desk.state.submit(Submission("t", "m1", 0, small))
+    assert desk.lease().session == "s"
+    desk.state.submit(Submission("t", "m1", 0, small))
+    assert desk.state.stats().queued == 1
+
+
 def test_an_early_cancel_counts_once() -> None:
     desk = Desk(Limits(retention=5.0))
     desk.state.open("s", "ann", None, None)

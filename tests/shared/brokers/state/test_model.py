@@ -347,7 +347,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.end_of_a_gateway(at)
         self.pass_steps(43.0, [], [])
         state, life = play.state, play.state._life
-        assert (state._sessions, state._seats, state._subscribers) == ({}, {}, {})
+        assert (state._sessions, state._unfollowed, state._seats, state._subscribers) == ({}, {}, {}, {})
         assert (life.held, life.written, life.cancelling, len(life.ended)) == ({}, {}, {}, 0)
         assert (len(life.queue), life.queue._owners) == (0, {})
         assert life.kept_bytes == 0

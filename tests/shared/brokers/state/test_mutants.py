@@ -89,7 +89,7 @@ def early_cancels_are_dropped(patch: pytest.MonkeyPatch) -> None:
 
     def cancel(self: BrokerState, session: str, id: str) -> bool:
         known = right_cancel(self, session, id)
-        self._session(session).early_cancels.clear()
+        self._session(session).early_cancels = ()
         return known
 
     patch.setattr(BrokerState, "cancel", cancel)

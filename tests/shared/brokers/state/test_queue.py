@@ -18,6 +18,7 @@ def taken(queue: Queue) -> list[str]:
     order = []
     while (next := queue.take()) is not None:
         order.append(next.session.id)
+        assert queue.bytes == len(b"request") * len(queue)
     return order
 
 
@@ -51,11 +52,11 @@ def test_suspects_wait_apart() -> None:
     queue = Queue()
     suspect = reply(session("poison"))
     queue.add_again(suspect, suspect=True)
-    assert (len(queue), queue.suspects) == (1, 1)
+    assert (len(queue), queue.suspects, queue.bytes) == (1, 1, 7)
     assert queue.take() is None
     assert queue.take_suspect() is suspect
     assert queue.take_suspect() is None
-    assert (len(queue), queue.suspects) == (0, 0)
+    assert (len(queue), queue.suspects, queue.bytes) == (0, 0, 0)
 
 
 def test_any_can_be_taken_out() -> None:
@@ -68,6 +69,7 @@ def test_any_can_be_taken_out() -> None:
         queue.remove(gone)
         assert gone not in list(queue.in_order())
         assert len(queue) == len(replies) - number
+        assert queue.bytes == len(b"request") * len(queue)
     fresh(queue, "a3", "a")
     assert taken(queue) == ["a3"]
 

@@ -73,7 +73,7 @@ def test_expiry_leaves_a_floor_behind_which_nothing_is_missing(chat: Session) ->
     assert chat.page(before, 1 << 20) == Page(kept.items, more=False, recovered=False)
     assert chat.page(None, 1 << 20).recovered
     assert chat.bytes == kept.bytes
-    assert list(chat.ids) == ["m20"]
+    assert list(chat.replies) == ["m20"]
     chat.expire(kept)
     assert (chat.bytes, chat.newest) == (0, 3)
     assert chat.page(floor, 1 << 20).recovered is False  # what stood behind it has gone since

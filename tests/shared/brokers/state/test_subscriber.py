@@ -8,7 +8,7 @@ from tests.shared.brokers.state.builders import flush, reply, session
 
 def linked() -> Subscriber:
     """One that has been told its first loss."""
-    subscriber = Subscriber("g", 0.0)
+    subscriber = Subscriber("g", 0.0, lambda _: None)
     subscriber.batch_now("e", 0.0)
     return subscriber
 
@@ -21,7 +21,7 @@ def offer(subscriber: Subscriber, chat: Session, *texts: str) -> Item:
 
 
 def test_a_new_one_is_told_that_it_has_no_subscriptions() -> None:
-    subscriber = Subscriber("g", 0.0)
+    subscriber = Subscriber("g", 0.0, lambda _: None)
     batch = subscriber.batch("e", 0, 1.0)
     assert batch is not None
     assert (batch.epoch, batch.lost, batch.items, batch.places) == ("e", True, [], [])
@@ -53,10 +53,11 @@ def test_subscribing_twice_is_one_subscription() -> None:
     subscriber, chat = linked(), session()
     subscriber.add(chat)
     subscriber.add(chat)
-    assert chat.subscribers == [subscriber]
+    assert chat.subscribers == (subscriber,)
     subscriber.remove(chat)
     subscriber.remove(chat)
-    assert (chat.subscribers, subscriber.sessions) == ([], {})
+    assert not chat.subscribers
+    assert not subscriber.sessions
 
 
 def test_losing_all_is_said_once_and_leaves_nothing() -> None:
@@ -66,7 +67,7 @@ def test_losing_all_is_said_once_and_leaves_nothing() -> None:
         offer(subscriber, chat, "text")
         subscriber.places[chat.id] = Place(chat.id, "m1", 0)
     subscriber.drop_all()
-    assert [chat.subscribers for chat in chats] == [[], []]
+    assert [chat.subscribers for chat in chats] == [(), ()]
     batch = subscriber.batch_now("e", 0.0)
     assert (batch.lost, batch.items, batch.places, subscriber.bytes) == (True, [], [], 0)
     assert subscriber.batch_now("e", 0.0).lost is False
@@ -84,4 +85,21 @@ def test_of_a_forgotten_session_nothing_is_brought() -> None:
     batch = subscriber.batch_now("e", 0.0)
     assert batch.items == [good]
     assert [place.session for place in batch.places] == ["kept"]
-    assert (gone.subscribers, kept.subscribers) == ([], [subscriber])
+    assert (gone.subscribers, kept.subscribers) == ((), (subscriber,))
+
+
+def test_who_leaves_a_session_to_nobody_says_so() -> None:
+    deserted: list[Session] = []
+    one, other = (Subscriber(name, 0.0, deserted.append) for name in "ab")
+    chats = [session(id) for id in "stuv"]
+    for chat in chats:
+        one.add(chat)
+    other.add(chats[3])
+    one.remove(chats[0])
+    one.remove(chats[0])
+    one.forget(chats[1])
+    assert deserted == chats[:2]
+    one.drop_all()
+    assert deserted == chats[:3]
+    other.remove(chats[3])
+    assert deserted == chats
