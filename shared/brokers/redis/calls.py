@@ -1,0 +1,132 @@
+"""Calls to the scripts as bytes: arguments and results are MessagePack, the results typed by the signatures of
+BrokerState."""
+
+import random
+from collections.abc import Sequence
+from typing import Any, get_type_hints
+
+import msgspec
+
+from shared.brokers.redis.scripts import META, Script
+from shared.brokers.state import BrokerState, terminals
+from shared.brokers.state.reply import Reply
+from shared.brokers.state.session import Session
+from shared.errors import ChatError
+from shared.messages import Batch, Cancelled, Done, FinishReason, Item, Lease, Polled, Tally, encode_events, text_of
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class LeaseAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """A Lease before its text is put together."""
+
+    number: int
+    session: str
+    generation: int
+    attempt: int
+    nonce: str
+    id: str
+    request: bytes
+    tally: Tally
+    visible: bool
+    waited_ms: int
+    queue_ms: int
+    items: list[Item]
+
+    def lease(self) -> Lease:
+        """As the worker gets it."""
+        names = (self.number, self.session, self.generation, self.attempt, self.nonce, self.id)
+        stands = (text_of(self.items) if self.items else "", self.tally, self.visible)
+        return Lease(*names, self.request, *stands, self.waited_ms, self.queue_ms)
+
+
+class PolledAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """A Polled before that."""
+
+    epoch: str
+    number: int
+    leases: list[LeaseAnswer]
+    cancelled: list[Cancelled]
+    lost: list[int]
+
+    def polled(self) -> Polled:
+        """As the worker gets it."""
+        leases = [lease.lease() for lease in self.leases]
+        return Polled(self.epoch, self.number, leases, self.cancelled, self.lost)
+
+
+class Owed(msgspec.Struct, frozen=True, array_like=True):
+    """A terminal that a script could not make, for want of a digest over the text. Times are clock seconds."""
+
+    session: str
+    generation: int
+    id: str
+    attempt: int
+    reason: FinishReason
+    tally: Tally
+    accepted_at: float
+    leased_at: float | None
+    now: float
+    items: list[Item]
+
+    def done(self) -> Done:
+        """The terminal, as the state machine makes it."""
+        chat = Session(self.session, "", None, None, self.accepted_at)
+        reply = Reply(chat, self.generation, self.id, b"", self.accepted_at)
+        reply.tally, reply.leased_at, reply.items = self.tally, self.leased_at, self.items
+        return terminals.done(reply, self.reason, self.now)
+
+    def finish(self) -> tuple[Any, ...]:
+        """The arguments of the call that files it."""
+        return self.session, self.generation, self.attempt, encode_events([self.done()])
+
+
+class NoMemory(Exception):
+    """The server has no memory of ours, or not any more: greet it first."""
+
+
+_results: dict[str, "msgspec.msgpack.Decoder[Any]"] = {
+    method: msgspec.msgpack.Decoder(get_type_hints(getattr(BrokerState, method))["return"])
+    for method in ("submit", "cancel", "attach", "read", "recall", "newest", "spend", "append", "stats")
+}
+_results |= {
+    "drain": msgspec.msgpack.Decoder(tuple[int, Batch | None]),  # type: ignore[arg-type]
+    "batch": msgspec.msgpack.Decoder(Batch | None),  # type: ignore[arg-type]
+    "poll": msgspec.msgpack.Decoder(tuple[int, PolledAnswer | None]),  # type: ignore[arg-type]
+    "polled": msgspec.msgpack.Decoder(PolledAnswer | None),  # type: ignore[arg-type]
+    "leave": msgspec.msgpack.Decoder(int),
+    "tick": msgspec.msgpack.Decoder(bool),
+}
+_decode_owed = msgspec.msgpack.Decoder(Owed).decode
+
+
+def arguments(method: str, args: Sequence[Any]) -> bytes:
+    """What a script finds in its first argument. Lua has no null in a list: false stands for it."""
+    if method == "open":
+        session, owner, system, model, floor, epoch = args
+        return _encode((session, owner, _encode(owner) + _encode(system) + _encode(model), floor, epoch))
+    if method == "submit":
+        return _encode(args[0])
+    return _encode([False if argument is None else argument for argument in args])
+
+
+def command(script: Script, packed: bytes, *clock: str) -> tuple[bytes | str, ...]:
+    """The words to send. `clock`: now and wall_ms, where the server's own is not to be used."""
+    return (b"EVALSHA", script.sha, b"1", META, packed, f"{random.getrandbits(64):016x}", *clock)
+
+
+def result(method: str, answer: Sequence[Any]) -> tuple[Any, list[Owed]]:
+    """What came of a call, and what is owed. Raises ChatError, NoMemory, msgspec.DecodeError."""
+    if answer[0] == 3:
+        raise NoMemory
+    if answer[0] == 1:
+        raise _refusal(answer[1].decode(), int(answer[2]))
+    owed = [_decode_owed(packed) for packed in answer[2:]]
+    decoder = _results.get(method)
+    return None if decoder is None else decoder.decode(answer[1]), owed
+
+
+def _refusal(code: str, detail: int) -> ChatError:
+    if detail == -1:
+        return ChatError.of(code, "Too many one-time tokens were used just now; try again later.")
+    return ChatError.of(code, ChatError.registry[code].sentence, detail)
