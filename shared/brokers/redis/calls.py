@@ -100,19 +100,29 @@ _results |= {
 _decode_owed = msgspec.msgpack.Decoder(Owed).decode
 
 
-def arguments(method: str, args: Sequence[Any]) -> bytes:
-    """What a script finds in its first argument. Lua has no null in a list: false stands for it."""
-    if method == "open":
-        session, owner, system, model, floor, epoch = args
-        return _encode((session, owner, _encode(owner) + _encode(system) + _encode(model), floor, epoch))
-    if method == "submit":
-        return _encode(args[0])
-    return _encode([False if argument is None else argument for argument in args])
+def arguments(method: str, args: Sequence[Any]) -> tuple[Any, list[bytes]]:
+    """What a script finds in its first argument, and the bytes that come as arguments of their own. Lua has no null in
+    a list: false stands for it."""
+    match method:
+        case "append":
+            return [(f.lease, f.first, f.count, f.flags, f.tally) for f in args[0]], [f.events for f in args[0]]
+        case "open":
+            session, owner, system, model, floor, epoch = args
+            return (session, owner, floor, epoch), [_encode(owner) + _encode(system) + _encode(model)]
+        case "submit":
+            (made,) = args
+            return (made.session, made.id, made.floor), [made.request, made.note]
+        case "annotate":
+            return args[:2], [args[2]]
+        case "finish":
+            return args[:3], [args[3]]
+    return [False if argument is None else argument for argument in args], []
 
 
-def command(script: Script, packed: bytes, *clock: str) -> tuple[bytes | str, ...]:
+def command(script: Script, method: str, args: Sequence[Any], clock: tuple[str, str] = ("", "")) -> list[bytes | str]:
     """The words to send. `clock`: now and wall_ms, where the server's own is not to be used."""
-    return (b"EVALSHA", script.sha, b"1", META, packed, f"{random.getrandbits(64):016x}", *clock)
+    plain, blobs = arguments(method, args)
+    return [b"EVALSHA", script.sha, b"1", META, _encode(plain), f"{random.getrandbits(64):016x}", *clock, *blobs]
 
 
 def result(method: str, answer: Sequence[Any]) -> tuple[Any, list[Owed]]:

@@ -3,7 +3,9 @@
 local call, pack = redis.call, cmsgpack.pack
 local floor, format, char, concat = math.floor, string.format, string.char, table.concat
 local K, META = '{llm-chat}:', '{llm-chat}:meta'
+local TERMINAL = 4 -- shared.messages.TERMINAL
 local args = cmsgpack.unpack(ARGV[1])
+local function blob(at) return ARGV[4 + at] end -- the binary arguments, which cmsgpack cannot unpack
 local now, wall, epoch, kept = tonumber(ARGV[3]), tonumber(ARGV[4]), nil, 0
 do
     local meta = call('HMGET', META, 'epoch', 'ticked', 'offset', 'kept')
@@ -46,6 +48,10 @@ local function ok(payload)
 end
 
 local function refuse(code, detail) return {1, code, detail or 0} end
+
+local function head(item) -- offset of the events, session, generation, attempt, nonce, id, first, count, flags
+    return cmsgpack.unpack_limit(item, 8, 1)
+end
 
 local random = 0
 local function nonce() -- no secret: it only tells one memory's attempts from another's

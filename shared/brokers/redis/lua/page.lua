@@ -7,9 +7,9 @@ local function begins_at(s, after) -- nil where events behind it are gone
     local g = num(after[1])
     local found = call('XREVRANGE', s.items, entry_id(g, after[2], after[3]), g .. '-0', 'COUNT', 1)[1]
     if not found then return nil end
-    local item = cmsgpack.unpack(found[2][2])
-    local last = item[6] + item[7] - 1
-    if item[3] ~= after[2] or item[4] ~= after[4] or after[3] > last then return nil end
+    local _, _, _, attempt, nonce_, _, first, count = head(found[2][2])
+    local last = first + count - 1
+    if attempt ~= after[2] or nonce_ ~= after[4] or after[3] > last then return nil end
     return after[3] < last and found[1] or '(' .. found[1]
 end
 

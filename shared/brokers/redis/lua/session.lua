@@ -63,6 +63,6 @@ local function entry_id(g, attempt, seq) return g .. '-' .. num(attempt * 429496
 local function last_before(sid, id) -- the cursor of the last event of the last item before that id
     local found = call('XREVRANGE', K .. 'x:' .. sid, id, '-', 'COUNT', 1)[1]
     if not found then return nil end
-    local item = cmsgpack.unpack(found[2][2])
-    return arr(4) .. pack(item[2], item[3], item[6] + item[7] - 1, item[4])
+    local _, _, g, attempt, nonce_, _, first, count = head(found[2][2])
+    return arr(4) .. pack(g, attempt, first + count - 1, nonce_)
 end

@@ -110,7 +110,7 @@ end
 
 local function store_terminal(s, r, events)
     make_room(s, #events)
-    file(s, r, 0, 1, 4, r.tally, 0, events)
+    file(s, r, 0, 1, TERMINAL, r.tally, 0, events)
     ends(s, r)
 end
 

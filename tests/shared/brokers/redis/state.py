@@ -73,7 +73,7 @@ class ScriptedState:
 
     def _call(self, method: str, *args: Any) -> Any:
         clock = repr(self._clock.now()), str(self._clock.wall_ms())
-        words = calls.command(self._scripts[method], calls.arguments(method, args), *clock)
+        words = calls.command(self._scripts[method], method, args, clock)
         result, owed = calls.result(method, self._run(method, words))
         for terminal in owed:
             self._call("finish", *terminal.finish())

@@ -1,5 +1,5 @@
 -- needs: leasing
--- args: flushes
+-- args: lease, first, count, flags, tally of each flush; blobs: the events of each
 local refusals, freed = {}, false
 
 local function holds(r, first, count)
@@ -34,8 +34,8 @@ local function append(n, first, count, flags, tally, events)
     return nil
 end
 
-for at, flush in ipairs(args[1]) do
-    local fine, reason, age = pcall(append, unpack(flush, 1, 6))
+for at, flush in ipairs(args) do
+    local fine, reason, age = pcall(append, flush[1], flush[2], flush[3], flush[4], flush[5], blob(at))
     if not fine then
         bury_letter('a reply cannot be written: ' .. tostring(type(reason) == 'table' and reason.err or reason),
                     {lease = num(flush[1])})

@@ -3,6 +3,16 @@
 local sid = args[1]
 local s = session(sid)
 if not s then return ok(pack(nil)) end
+
+local function size_of(item) -- of its events, which stand behind the head as MessagePack's bin
+    local at = head(item) + 1
+    local kind = item:byte(at)
+    local a, b, c, d = item:byte(at + 1, at + 4)
+    if kind == 0xc4 then return a end
+    if kind == 0xc5 then return a * 256 + b end
+    return ((a * 256 + b) * 256 + c) * 256 + d
+end
+
 local open = s.running ~= '' and reply(sid, s.running)
 if open and open.worker ~= '' then
     local lease = open.lease
@@ -17,7 +27,7 @@ for _, g in ipairs(call('ZRANGE', K .. 'k:' .. sid, 0, -1)) do
         expire_reply(s, r)
     end
 end
-local head = arr(10) .. pack(sid) -- of its items
+local begins = arr(10) .. pack(sid) -- as its items do
 for _, name in ipairs(call('ZRANGE', GATEWAYS, 0, -1)) do
     local g = gateway(name)
     if g then
@@ -28,9 +38,9 @@ for _, name in ipairs(call('ZRANGE', GATEWAYS, 0, -1)) do
         call('HDEL', g.key .. ':p', sid)
         local waiting = call('LRANGE', g.key .. ':o', 0, -1)
         for _, item in ipairs(waiting) do
-            if item:sub(1, #head) == head then
+            if item:sub(1, #begins) == begins then
                 call('LREM', g.key .. ':o', 1, item)
-                g.bytes = math.max(0, g.bytes - #cmsgpack.unpack(item)[9])
+                g.bytes = math.max(0, g.bytes - size_of(item))
                 g.dirty = true
             end
         end

@@ -1,5 +1,5 @@
 -- needs: leasing
--- args: session, id, floor, request, note
+-- args: session, id, floor; blobs: request, note
 local sid, id = args[1], args[2]
 local s = session(sid)
 if not s then return refuse('session_not_found') end
@@ -28,7 +28,7 @@ if not cancelled and call('ZCARD', WAITING) >= LIMIT.queue then return refuse('q
 g = num(math.max(wall, s.last + 1, args[3] + 1))
 call('HSET', K .. 'r:' .. sid .. ':' .. g, 'id', id, 'attempt', 0, 'nonce', '', 'next', 0, 'tally',
      arr(4) .. pack(0, 0, 0, nil), 'furthest', 0, 'fruitful', '0', 'fruitless', 0, 'crashes', 0, 'lease', 0, 'worker',
-     '', 'accepted', now, 'bytes', 0, 'items', 0, 'request', args[4], 'note', args[5])
+     '', 'accepted', now, 'bytes', 0, 'items', 0, 'request', blob(1), 'note', blob(2))
 call('HSET', K .. 'm:' .. sid, id, g)
 call('ZADD', K .. 'k:' .. sid, g, g)
 call('HSET', s.key, 'last', g, 'running', g)
