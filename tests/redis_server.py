@@ -8,6 +8,10 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
 
 from tests.conftest import require
 
@@ -42,7 +46,7 @@ class RedisServer:
         self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix="llm-chat-redis-", dir="/tmp"))  # short: it holds a socket
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: psutil.Process | None = None
         self.start()
 
     @property
@@ -56,16 +60,19 @@ class RedisServer:
         return str(self.directory / "redis.sock")
 
     def start(self) -> None:
-        """Serve, and wait until it does."""
+        """Serve, as no child of ours, and wait until it does."""
         words = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket]
         words += ["--save", "", "--dir", str(self.directory), "--logfile", str(self.directory / "log"), *self._options]
         Path(self.socket).unlink(missing_ok=True)
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        pid_file = self.directory / "pid"
+        pid_file.unlink(missing_ok=True)
+        words += ["--daemonize", "yes", "--pidfile", str(pid_file)]
+        subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=10)
         until = time.monotonic() + 10
         while not self._answers():
-            assert self.process.poll() is None, (self.directory / "log").read_text()
-            assert time.monotonic() < until
+            assert time.monotonic() < until, (self.directory / "log").read_text()
             time.sleep(0.005)
+        self.process = psutil.Process(int(pid_file.read_text()))
 
     def _answers(self) -> bool:
         """Also what needs a password answers, and what is still loading its file does not count."""
@@ -86,6 +93,17 @@ class RedisServer:
     def go_on(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
+
+    def run(self, *words: str) -> Any:
+        """A command, by hand."""
+        with redis.Redis(unix_socket_path=self.socket, protocol=2) as client:
+            return client.execute_command(*words)
+
+    def empty(self) -> None:
+        self.run("FLUSHALL")
+
+    def keys(self) -> set[str]:
+        return {key.decode() for key in self.run("KEYS", "*")}
 
     def kill(self) -> None:
         """Without a word."""

@@ -70,6 +70,7 @@ end
 local function batch(g, number, final)
     if not g then return arr(5) .. pack(epoch, true) .. list({}) .. list({}) .. list({}) end
     if number ~= g.drains then return arr(5) .. pack(epoch, false) .. list({}) .. list({}) .. list({}) end
+    g.parked, g.dirty = '1', true -- it waits for a word again, whether it gets something now or not
     local items = call('LRANGE', g.key .. ':o', 0, -1)
     local places = call('HVALS', g.key .. ':p')
     local gone = call('LRANGE', g.key .. ':g', 0, -1)
@@ -78,6 +79,6 @@ local function batch(g, number, final)
     local brought = arr(5) .. pack(epoch, g.lost) .. list(items) .. list(places) .. list(gone)
     if #items > 0 or #places > 0 or #gone > 0 then call('DEL', g.key .. ':o', g.key .. ':p', g.key .. ':g') end
     call('ZADD', GATEWAYS, now, g.name)
-    g.bytes, g.lost, g.parked, g.dirty = 0, false, '0', true
+    g.bytes, g.lost = 0, false
     return brought
 end

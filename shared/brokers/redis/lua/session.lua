@@ -41,8 +41,8 @@ end
 local function expire_reply(s, r)
     call('ZREM', K .. 'ended', r.entry)
     call('HDEL', K .. 'written', num(r.lease))
-    add_kept(-(r.bytes + r.items * 250 + beside(r)))
-    s.bytes = call('HINCRBY', s.key, 'bytes', -r.bytes)
+    add_kept(0 - (r.bytes + r.items * 250 + beside(r)))
+    s.bytes = call('HINCRBY', s.key, 'bytes', 0 - r.bytes)
     if r.items > 0 then
         call('HSET', s.key, 'floor', pack(tonumber(r.g), r.attempt, r.next - 1, r.nonce))
         call('XTRIM', s.items, 'MINID', num(tonumber(r.g) + 1))
