@@ -5,7 +5,7 @@ import sys
 
 
 def main(argv: list[str]) -> int:
-    """Returns the exit status: 0 after a signal, 1 where the broker does not serve us, 2 for a setting that is wrong."""
+    """Returns the exit status: 0 after a signal, 1 where no broker serves us, 2 for a setting that is wrong."""
     # A signal that comes before its handler is there waits, instead of ending the imports below with a traceback.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     import asyncio

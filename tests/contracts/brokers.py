@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from shared.broker import GatewayBroker, WorkerBroker
 from shared.brokers import open_gateway_broker, open_worker_broker
+from shared.brokers.limits import limits_of
 from shared.brokers.manager.home import Home
 from shared.brokers.manager.link import ManagerLink
-from shared.brokers.limits import limits_of
 from shared.brokers.memory import MemoryBroker
 from shared.brokers.redis.link import RedisLink
 from shared.brokers.sides import GatewaySide
@@ -159,9 +159,7 @@ class RedisBroker:
     """In a Redis server, which others may use before and after: it begins with nothing."""
 
     def __init__(self, settings: Settings, server: RedisServer) -> None:
-        self._settings = settings.model_copy(
-            update={"broker": settings.broker.model_copy(update={"url": server.url})}
-        )
+        self._settings = settings.model_copy(update={"broker": settings.broker.model_copy(update={"url": server.url})})
         self.server = server
         server.empty()
 

@@ -29,7 +29,7 @@ from shared.messages import Batch, Polled
 PATIENCE = 5.0  # seconds that a call may wait for its answer
 STALLED = 10.0  # seconds after which a server that answers nothing is given up
 DRAIN_WAIT = 2.0  # seconds that a drain waits at most
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between attempts to link
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between attempts to link
 SHORT_LIVED = 1.0  # seconds: a link that ends sooner is not tried again at once
 NAMES = {"bury": ("leave", True), "leave_worker": ("leave", False)}  # methods that share a script
 log = structlog.get_logger("broker link")
@@ -124,9 +124,10 @@ class RedisLink:
         if not self._closing:
             self._say(sentence)
         self._linked.clear()
-        sent, self._sent = self._sent, deque()
-        self._waiting.extendleft(call for call in reversed(sent) if call.lasting)
-        for call in sent:
+        under_way = (*self._sent, *self._waiting)
+        self._sent.clear()
+        self._waiting = deque(call for call in under_way if call.lasting)
+        for call in under_way:
             if not call.lasting:
                 self._settle(call, ConnectionResetError())
         if self._ticker is not None:
@@ -312,8 +313,9 @@ class RedisLink:
                     if batch is not None:
                         return batch  # type: ignore[no-any-return]
                 until, link = self._loop.time() + DRAIN_WAIT, self._drained[0]
-                while link == self._number and self._pair is not None:
+                while True:
                     early = await self._word(until)
+                    self._check(link)
                     batch = await self._call("batch", (gateway, self._drained[1], not early), lasting=False)
                     if batch is not None:
                         return batch  # type: ignore[no-any-return]
@@ -324,14 +326,19 @@ class RedisLink:
             await self._linked.wait()
             with contextlib.suppress(ConnectionResetError):
                 self._woken = False
-                args = (worker, seen, held, free_slots, alone, True)
+                args, link = (worker, seen, held, free_slots, alone, True), self._number
                 number, answer = await self._call("poll", args, lasting=False)
-                until, link = self._loop.time() + self._limits.lease / 3, self._number
-                while answer is None and link == self._number and self._pair is not None:
+                until = self._loop.time() + self._limits.lease / 3
+                while answer is None:
                     early = await self._word(until)
+                    self._check(link)
                     answer = await self._call("polled", (worker, number, not early), lasting=False)
-                if answer is not None:
-                    return answer.polled()  # type: ignore[no-any-return]
+                return answer.polled()  # type: ignore[no-any-return]
+
+    def _check(self, link: int) -> None:
+        """Raise ConnectionResetError where that link is not the present one."""
+        if self._pair is None or link != self._number:
+            raise ConnectionResetError
 
     # --- the clockwork -----------------------------------------------------------------------------------------------
 

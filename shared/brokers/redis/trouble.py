@@ -31,7 +31,7 @@ def of_error(address: Address, text: str) -> Exception:
     if kind == "MOVED":
         return Moved(text)
     at = f"the Redis server at {address.shown}"
-    if kind in ("WRONGPASS", "NOAUTH") or "AUTH" in text and "password" in text:
+    if kind in ("WRONGPASS", "NOAUTH") or ("AUTH" in text and "password" in text):
         return Trouble(f"{at} refuses the password: correct the one in LLM_CHAT_BROKER_URL", lasting=True)
     if kind == "NOPERM":
         return Trouble(f"{at} does not permit its user what is needed: give it {PERMISSIONS}", lasting=True)
@@ -54,7 +54,9 @@ def of_exception(address: Address, error: BaseException) -> Trouble:
     if isinstance(error, ConnectionRefusedError):
         return Trouble(f"{at} refuses the connection: start it, or correct LLM_CHAT_BROKER_URL")
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Trouble(f"{at} shows a certificate that is not trusted: name its authority by ssl_ca_certs", lasting=True)
+        return Trouble(
+            f"{at} shows a certificate that is not trusted: name its authority by ssl_ca_certs", lasting=True
+        )
     if isinstance(error, ssl.SSLError):
         return Trouble(f"{at} speaks no TLS: use redis:// or set its tls-port", lasting=True)
     if isinstance(error, TimeoutError):
