@@ -2,7 +2,7 @@
 BrokerState."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_type_hints
 
 import msgspec
@@ -12,9 +12,37 @@ from shared.brokers.state import BrokerState, terminals
 from shared.brokers.state.reply import Reply
 from shared.brokers.state.session import Session
 from shared.errors import ChatError
-from shared.messages import Batch, Cancelled, Done, FinishReason, Item, Lease, Polled, Tally, encode_events, text_of
+from shared.messages import (
+    Batch,
+    Cancelled,
+    Done,
+    FinishReason,
+    Item,
+    Lease,
+    Polled,
+    Tally,
+    decode_events,
+    encode_events,
+    text_of,
+)
 
+_decode_item = msgspec.msgpack.Decoder(Item).decode
 _encode = msgspec.msgpack.Encoder().encode
+
+
+def whole(items: Iterable[bytes]) -> list[Item]:
+    """Those that can be read. The others are for `mending`."""
+    return [item for item in map(readable, items) if item is not None]
+
+
+def readable(packed: bytes) -> Item | None:
+    """The item, if it and its events are what they should be."""
+    try:
+        item = _decode_item(packed)
+        decode_events(item.events)
+    except msgspec.DecodeError:
+        return None
+    return item
 
 
 class LeaseAnswer(msgspec.Struct, frozen=True, array_like=True):
@@ -31,12 +59,12 @@ class LeaseAnswer(msgspec.Struct, frozen=True, array_like=True):
     visible: bool
     waited_ms: int
     queue_ms: int
-    items: list[Item]
+    items: list[bytes]
 
     def lease(self) -> Lease:
         """As the worker gets it."""
         names = (self.number, self.session, self.generation, self.attempt, self.nonce, self.id)
-        stands = (text_of(self.items) if self.items else "", self.tally, self.visible)
+        stands = (text_of(whole(self.items)) if self.items else "", self.tally, self.visible)
         return Lease(*names, self.request, *stands, self.waited_ms, self.queue_ms)
 
 
@@ -67,13 +95,13 @@ class Owed(msgspec.Struct, frozen=True, array_like=True):
     accepted_at: float
     leased_at: float | None
     now: float
-    items: list[Item]
+    items: list[bytes]
 
     def done(self) -> Done:
         """The terminal, as the state machine makes it."""
         chat = Session(self.session, "", None, None, self.accepted_at)
         reply = Reply(chat, self.generation, self.id, b"", self.accepted_at)
-        reply.tally, reply.leased_at, reply.items = self.tally, self.leased_at, self.items
+        reply.tally, reply.leased_at, reply.items = self.tally, self.leased_at, whole(self.items)
         return terminals.done(reply, self.reason, self.now)
 
     def finish(self) -> tuple[Any, ...]:
@@ -90,12 +118,14 @@ _results: dict[str, "msgspec.msgpack.Decoder[Any]"] = {
     for method in ("submit", "cancel", "attach", "read", "recall", "newest", "spend", "append", "stats")
 }
 _results |= {
-    "drain": msgspec.msgpack.Decoder(tuple[int, Batch | None]),  # type: ignore[arg-type]
-    "batch": msgspec.msgpack.Decoder(Batch | None),  # type: ignore[arg-type]
-    "poll": msgspec.msgpack.Decoder(tuple[int, PolledAnswer | None]),  # type: ignore[arg-type]
-    "polled": msgspec.msgpack.Decoder(PolledAnswer | None),  # type: ignore[arg-type]
+    "drain": msgspec.msgpack.Decoder(tuple[int, Batch | None]),
+    "batch": msgspec.msgpack.Decoder(Batch | None),
+    "poll": msgspec.msgpack.Decoder(tuple[int, PolledAnswer | None]),
+    "polled": msgspec.msgpack.Decoder(PolledAnswer | None),
     "leave": msgspec.msgpack.Decoder(int),
-    "tick": msgspec.msgpack.Decoder(bool),
+    "tick": msgspec.msgpack.Decoder(bool | None),
+    "raw": msgspec.msgpack.Decoder(list[tuple[str, bytes]]),
+    "letters": msgspec.msgpack.Decoder(list[tuple[str, list[bytes]]]),
 }
 _decode_owed = msgspec.msgpack.Decoder(Owed).decode
 

@@ -67,7 +67,7 @@ async def _enter(
             calls.abort()
             raise
         try:
-            await wakes.subscribe(WAKE + name)
+            await wakes.ask(b"SUBSCRIBE", WAKE + name)
         except BaseException:
             pair.abort()
             raise

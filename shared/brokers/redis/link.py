@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import hiredis
 import msgspec
@@ -20,12 +21,14 @@ from shared.answer import Answer
 from shared.brokers.redis import calls, trouble
 from shared.brokers.redis.address import Address
 from shared.brokers.redis.door import Pair, enter
+from shared.brokers.redis.mending import mend
 from shared.brokers.redis.scripts import scripts
 from shared.brokers.redis.wire import Wire
 from shared.brokers.state import Limits
 from shared.errors import BrokerUnavailable, ChatError
 from shared.messages import Batch, Polled
 
+T = TypeVar("T")
 PATIENCE = 5.0  # seconds that a call may wait for its answer
 STALLED = 10.0  # seconds after which a server that answers nothing is given up
 DRAIN_WAIT = 2.0  # seconds that a drain waits at most
@@ -60,14 +63,16 @@ class RedisLink:
         self._linked = asyncio.Event()
         self._linked_at = float("-inf")
         self._number = 0  # of the link; every new one is a new number to the broker
-        self._drained: tuple[int, int] = (0, 0)  # the link over which a drain was begun, and that drain's number
+        self._drained = (0, 0)  # the link over which a drain was begun, and that drain's number
         self._woken = False
         self._wake: asyncio.Future[None] | None = None  # a long poll that waits for a word
         self._task: asyncio.Task[None] | None = None
+        self._mending: set[asyncio.Task[bool]] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
         self._closing = False
+        self._active = False  # something waits or runs
         self.trouble = ""
 
     # --- linking -----------------------------------------------------------------------------------------------------
@@ -147,6 +152,8 @@ class RedisLink:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        for mending in tuple(self._mending):
+            mending.cancel()
         for timer in (self._watch, self._ticker):
             if timer is not None:
                 timer.cancel()
@@ -212,8 +219,10 @@ class RedisLink:
         except calls.NoMemory:
             self._sent.appendleft(call)
             self._lose("the broker's memory was emptied")
-        except (ChatError, msgspec.DecodeError) as error:
+        except ChatError as error:
             self._settle(call, error)
+        except msgspec.DecodeError:
+            self._unreadable(call)
         else:
             self._pay(call, result, owed)
 
@@ -234,6 +243,27 @@ class RedisLink:
             return BrokerUnavailable()
         log.error("a script failed", method=call.method, error=error[:1000])
         return ChatError()
+
+    def _unreadable(self, call: Call) -> None:
+        """Something is stored that is none of ours, or was spoilt: it is put aside, and the call made again."""
+        if call.method in ("attach", "read"):
+            session = call.args[1] if call.method == "attach" else call.args[0]
+            mending = self._loop.create_task(mend(self._call, session))
+            self._mending.add(mending)
+            mending.add_done_callback(partial(self._mended, call))
+            return
+        log.error("what the broker answers cannot be read", method=call.method)
+        self._settle(call, ChatError())
+        if call.method == "batch":  # attaching anew finds which session it is
+            self._lose("what was brought could not be read")
+
+    def _mended(self, call: Call, mending: "asyncio.Task[bool]") -> None:
+        self._mending.discard(mending)
+        if mending.cancelled() or mending.exception() is not None or not mending.result():
+            self._settle(call, ChatError())
+        else:
+            self._waiting.append(call)
+            self._flush()
 
     def _pay(self, call: Call, result: Any, owed: Sequence[calls.Owed]) -> None:
         """Make the terminals that a script could not make; then the call has its answer."""
@@ -300,40 +330,49 @@ class RedisLink:
         return self._loop.time() < until
 
     async def drain(self, gateway: str) -> Batch:
-        """See shared.brokers.sides.Link. The first one over a link begins; each answer leaves the broker waiting to
-        give us a word for the next."""
-        while True:
-            await self._linked.wait()
-            with contextlib.suppress(ConnectionResetError):
-                if self._drained[0] != self._number:
-                    link = self._number
-                    self._woken = False
-                    number, batch = await self._call("drain", (gateway, link, True), lasting=False)
-                    self._drained = (link, number)
-                    if batch is not None:
-                        return batch  # type: ignore[no-any-return]
-                until, link = self._loop.time() + DRAIN_WAIT, self._drained[0]
-                while True:
-                    early = await self._word(until)
-                    self._check(link)
-                    batch = await self._call("batch", (gateway, self._drained[1], not early), lasting=False)
-                    if batch is not None:
-                        return batch  # type: ignore[no-any-return]
+        """See shared.brokers.sides.Link."""
+        return await self._until_answered(lambda: self._drain(gateway))
+
+    async def _drain(self, gateway: str) -> Batch:
+        """The first one over a link begins; each answer leaves the broker waiting to give us a word for the next."""
+        link = self._number
+        if self._drained[0] != link:
+            self._woken = False
+            number, batch = await self._call("drain", (gateway, link, True), lasting=False)
+            self._drained = (link, number)
+        else:
+            number, batch = self._drained[1], None
+        until = self._loop.time() + DRAIN_WAIT
+        while batch is None:
+            early = await self._word(until)
+            self._check(link)
+            batch = await self._call("batch", (gateway, number, not early), lasting=False)
+        return batch  # type: ignore[no-any-return]
 
     async def poll(self, worker: str, seen: int, held: Sequence[int] | None, free_slots: int, alone: bool) -> Polled:
         """See shared.brokers.sides.Link."""
+        return await self._until_answered(lambda: self._poll(worker, (worker, seen, held, free_slots, alone, True)))
+
+    async def _poll(self, worker: str, args: tuple[Any, ...]) -> Polled:
+        self._woken, link = False, self._number
+        number, answer = await self._call("poll", args, lasting=False)
+        until = self._loop.time() + self._limits.lease / 3
+        while answer is None:
+            early = await self._word(until)
+            self._check(link)
+            answer = await self._call("polled", (worker, number, not early), lasting=False)
+        return answer.polled()  # type: ignore[no-any-return]
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Over any number of links, and while the server takes no writes."""
         while True:
             await self._linked.wait()
-            with contextlib.suppress(ConnectionResetError):
-                self._woken = False
-                args, link = (worker, seen, held, free_slots, alone, True), self._number
-                number, answer = await self._call("poll", args, lasting=False)
-                until = self._loop.time() + self._limits.lease / 3
-                while answer is None:
-                    early = await self._word(until)
-                    self._check(link)
-                    answer = await self._call("polled", (worker, number, not early), lasting=False)
-                return answer.polled()  # type: ignore[no-any-return]
+            try:
+                return await ask()
+            except ConnectionResetError:
+                continue
+            except ChatError:
+                await asyncio.sleep(LONGEST_PAUSE)
 
     def _check(self, link: int) -> None:
         """Raise ConnectionResetError where that link is not the present one."""
@@ -348,8 +387,11 @@ class RedisLink:
         least = self._limits.tick * 0.7
         self._call("tick", (least,), lasting=False).add_done_callback(self._ticked)
 
-    def _ticked(self, ticked: "asyncio.Future[bool]") -> None:
-        active = not ticked.cancelled() and ticked.exception() is None and ticked.result()
-        delay = (self._limits.tick if active else self._limits.idle_tick) * random.uniform(0.85, 1.0)
+    def _ticked(self, ticked: "asyncio.Future[bool | None]") -> None:
+        done = None if ticked.cancelled() or ticked.exception() is not None else ticked.result()
+        if done is not None:
+            self.trouble = ""  # it takes writes
+            self._active = done
+        delay = (self._limits.tick if self._active else self._limits.idle_tick) * random.uniform(0.85, 1.0)
         if self._pair is not None and not self._closing:
             self._ticker = self._loop.call_later(delay, self._tick)

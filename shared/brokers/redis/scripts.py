@@ -42,6 +42,10 @@ METHODS = (
     "finish",
     "tick",
     "greet",
+    "raw",
+    "mend",
+    "letters",
+    "discard",
 )
 _NEEDS = re.compile(r"^-- needs: (.*)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)

@@ -45,25 +45,18 @@ class Wire(asyncio.Protocol):
 
     async def ask(self, *words: Any) -> Any:
         """One request. Raises trouble.Trouble, trouble.Moved, ConnectionResetError."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked = answer
-        self.send([(words, lambda result: answer.done() or answer.set_result(result))])
+        self._asked = asyncio.get_running_loop().create_future()
+        self.send([(words, self._tell)])
         if not self.open:
             raise ConnectionResetError
-        result = await answer
+        result = await self._asked
         if isinstance(result, hiredis.ReplyError):
             raise trouble.of_error(self.address, str(result))
         return result
 
-    async def subscribe(self, channel: str) -> None:
-        """From here on everything that comes is pushed."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._asked = answer
-        self.send([((b"SUBSCRIBE", channel), lambda result: answer.done() or answer.set_result(result))])
-        if not self.open:
-            raise ConnectionResetError
-        if isinstance(result := await answer, hiredis.ReplyError):
-            raise trouble.of_error(self.address, str(result))
+    def _tell(self, result: Any) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(result)
 
     def close(self) -> None:
         """End the connection once what was sent is on its way."""

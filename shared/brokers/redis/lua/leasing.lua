@@ -59,7 +59,7 @@ local function lease_of(n) -- as the worker is told of it
     local items = {}
     if r.items > 0 then
         for at, entry in ipairs(call('XRANGE', K .. 'x:' .. sid, g .. '-0', g .. '-18446744073709551615')) do
-            items[at] = entry[2][2]
+            items[at] = bin(entry[2][2])
         end
     end
     return arr(12) .. pack(n, sid, tonumber(g), r.attempt, r.nonce, r.id) .. bin(f[1]) .. r.tally

@@ -20,12 +20,12 @@ local function page(s, after, limit)
     repeat
         local got = call('XRANGE', s.items, from, '+', 'COUNT', 16)
         for _, entry in ipairs(got) do
-            size = size + tonumber(entry[2][6])
+            size = size + (tonumber(entry[2][6]) or 0)
             if #items > 0 and size > limit then
                 more = true
                 break
             end
-            items[#items + 1] = entry[2][2]
+            items[#items + 1] = entry[2][2] or ''
             from = '(' .. entry[1]
         end
     until more or #got < 16

@@ -101,7 +101,7 @@ end
 local function owe(s, r)
     local items = {}
     for at, entry in ipairs(call('XRANGE', s.items, r.g .. '-0', r.g .. '-18446744073709551615')) do
-        items[at] = entry[2][2]
+        items[at] = bin(entry[2][2])
     end
     call('ZADD', OWED, now, r.entry)
     owed[#owed + 1] = arr(10) .. pack(r.sid, tonumber(r.g), r.id, r.attempt, r.owed) .. r.tally

@@ -1,27 +1,16 @@
 """A BrokerState whose every transition is a script in a real server, so that whatever judges the one judges the
 other. Time is handed in."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
 import redis
 
 from shared.brokers.redis import calls
-from shared.brokers.redis.scripts import META, WAKE, scripts
+from shared.brokers.redis.scripts import META, METHODS, WAKE, scripts
 from shared.brokers.state import Limits
-from shared.messages import (
-    Accepted,
-    Attached,
-    Batch,
-    Cursor,
-    Flush,
-    Page,
-    Polled,
-    Recalled,
-    Refusal,
-    Stats,
-    Submission,
-)
+from shared.messages import Polled
 from tests.conftest import FakeClock
 
 
@@ -31,7 +20,7 @@ class ScriptedState:
     def __init__(self, socket: str, clock: FakeClock, limits: Limits) -> None:
         self._clock = clock
         self._scripts = scripts(limits)
-        self._client = redis.Redis(unix_socket_path=socket, protocol=2)
+        self._client = cast(Any, redis.Redis(unix_socket_path=socket, protocol=2))
         self._client.flushall()
         self._wakes = self._client.pubsub()
         self._wakes.psubscribe(WAKE.replace("[", "\\[") + "*")
@@ -49,13 +38,13 @@ class ScriptedState:
         return sorted(key.decode() for key in self._client.keys("*"))
 
     @property
-    def client(self) -> "redis.Redis":
+    def client(self) -> Any:
         return self._client
 
     def take_wake(self) -> set[str]:
         """Whatever was published before the PONG."""
         self._wakes.ping("now")
-        woken = set()
+        woken: set[str] = set()
         while True:
             message = self._wakes.get_message(timeout=1)
             assert message is not None
@@ -79,69 +68,30 @@ class ScriptedState:
             self._call("finish", *terminal.finish())
         return result
 
-    def open(self, *args: Any) -> None:
-        self._call("open", *args)
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        """Those whose script has their name and arguments."""
+        if method not in METHODS:
+            raise AttributeError(method)
+        return partial(self._call, method)
 
-    def submit(self, submission: Submission) -> Accepted:
-        return self._call("submit", submission)
-
-    def cancel(self, session: str, id: str) -> bool:
-        return self._call("cancel", session, id)
-
-    def attach(self, gateway: str, session: str, after: Cursor | None) -> Attached:
-        return self._call("attach", gateway, session, after)
-
-    def detach(self, gateway: str, session: str) -> None:
-        self._call("detach", gateway, session)
-
-    def drain(self, gateway: str, link: int) -> int:
+    def drain(self, gateway: str, link: int) -> Any:
         return self._call("drain", gateway, link, False)[0]
 
-    def batch(self, gateway: str, number: int, *, final: bool) -> Batch | None:
+    def batch(self, gateway: str, number: int, *, final: bool) -> Any:
         return self._call("batch", gateway, number, final)
 
-    def read(self, session: str, after: Cursor | None, limit: int) -> Page:
-        return self._call("read", session, after, limit)
-
-    def recall(self, session: str, id: str) -> Recalled:
-        return self._call("recall", session, id)
-
-    def annotate(self, session: str, id: str, note: bytes) -> None:
-        self._call("annotate", session, id, note)
-
-    def newest(self, sessions: Sequence[str]) -> list[int]:
-        return self._call("newest", sessions)
-
-    def forget(self, session: str) -> None:
-        self._call("forget", session)
-
-    def leave_gateway(self, gateway: str) -> None:
-        self._call("leave_gateway", gateway)
-
-    def poll(self, worker: str, seen: int, held: Sequence[int] | None, free_slots: int, alone: bool) -> int:
+    def poll(self, worker: str, seen: int, held: Sequence[int] | None, free_slots: int, alone: bool) -> Any:
         return self._call("poll", worker, seen, held, free_slots, alone, False)[0]
 
     def polled(self, worker: str, number: int, *, final: bool) -> Polled | None:
         answer = self._call("polled", worker, number, final)
-        return None if answer is None else answer.polled()
+        return None if answer is None else cast(Polled, answer.polled())
 
-    def append(self, flushes: Sequence[Flush]) -> list[Refusal]:
-        return self._call("append", flushes)
-
-    def release(self, leases: Sequence[int]) -> None:
-        self._call("release", leases)
-
-    def renew(self, leases: Sequence[int]) -> None:
-        self._call("renew", leases)
-
-    def bury(self, worker: str) -> int:
+    def bury(self, worker: str) -> Any:
         return self._call("leave", worker, True)
 
     def leave_worker(self, worker: str) -> None:
         self._call("leave", worker, False)
-
-    def stats(self) -> Stats:
-        return self._call("stats")
 
     def tick(self) -> None:
         self._call("tick", 0)

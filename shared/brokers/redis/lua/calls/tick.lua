@@ -6,7 +6,7 @@ local ticked, swept = tonumber(last[1]), tonumber(last[2])
 
 local function active() return call('EXISTS', HELD, WAITING) > 0 end
 
-if now - ticked < args[1] then return ok(pack(active())) end
+if now - ticked < args[1] then return ok(pack(nil)) end -- somebody else has done it
 if not tonumber(ARGV[3]) then -- a clock that was set back
     local raw = time[1] + time[2] / 1000000 + tonumber(last[3] or 0)
     if raw < ticked then call('HSET', META, 'offset', tonumber(last[3] or 0) + ticked - raw) end
