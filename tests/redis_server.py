@@ -35,6 +35,14 @@ def free_port() -> int:
     return port
 
 
+def _lives(process: psutil.Process) -> bool:
+    """One that nobody has reaped yet does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
 class RedisServer:
     """Serves from `start` to `kill`. `options`: further words of its command line, as in "--appendonly", "yes"."""
 
@@ -109,7 +117,10 @@ class RedisServer:
         """Without a word."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(5)
+            until = time.monotonic() + 5
+            while _lives(self.process):
+                assert time.monotonic() < until
+                time.sleep(0.002)
             self.process = None
 
     def remove(self) -> None:

@@ -34,6 +34,11 @@ class GatewaySide:
         self._link = link
         self._name = name
 
+    @property
+    def trouble(self) -> str:
+        """Why the broker does not answer, as a sentence for the operator; empty where the link cannot tell."""
+        return getattr(self._link, "trouble", "")
+
     def open(
         self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0, epoch: str = ""
     ) -> "Future[None]":

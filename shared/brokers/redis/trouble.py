@@ -5,7 +5,7 @@ import ssl
 from shared.brokers.redis.address import Address
 
 OLDEST = (6, 2)
-PERMISSIONS = "~{llm-chat}:* &{llm-chat}:* +@read +@write +@scripting +@pubsub +@connection +info"
+PERMISSIONS = "~{llm-chat}:* &{llm-chat}:* +@read +@write +@scripting +@pubsub +@connection +info +time"
 
 
 class Trouble(Exception):
@@ -33,7 +33,7 @@ def of_error(address: Address, text: str) -> Exception:
     at = f"the Redis server at {address.shown}"
     if kind in ("WRONGPASS", "NOAUTH") or ("AUTH" in text and "password" in text):
         return Trouble(f"{at} refuses the password: correct the one in LLM_CHAT_BROKER_URL", lasting=True)
-    if kind == "NOPERM":
+    if kind == "NOPERM" or "ACL failure" in text or "can't run this command" in text:
         return Trouble(f"{at} does not permit its user what is needed: give it {PERMISSIONS}", lasting=True)
     if "DB index" in text or "SELECT is not allowed" in text:
         return Trouble(f"{at} has no such database: correct the number in LLM_CHAT_BROKER_URL", lasting=True)
