@@ -12,6 +12,7 @@ from shared.brokers.redis.link import RedisLink
 from shared.brokers.redis.opening import open_link
 from shared.errors import ChatError
 
+NAME = "dead letters"  # by which the broker knows us
 USAGE = "usage: python -m shared.brokers.redis dead list | dead replay ID... | dead replay --all\n"
 
 
@@ -35,12 +36,13 @@ async def _replay(link: RedisLink, ids: Sequence[str]) -> int:
     return status
 
 
-async def _run(words: Sequence[str]) -> int:
-    link = await open_link(settings.load("python -m shared.brokers.redis", []), "dead letters", patient=False)
+async def run(words: Sequence[str]) -> int:
+    """What `main` does, within a loop. Raises NoBroker."""
+    link = await open_link(settings.load("python -m shared.brokers.redis", []), NAME, patient=False)
     try:
-        return await (_list(link) if words == ["dead", "list"] else _replay(link, words[2:]))
+        return await (_list(link) if list(words) == ["dead", "list"] else _replay(link, list(words[2:])))
     finally:
-        await link.close("detach", "")
+        await link.close("leave_gateway", NAME)
 
 
 def main(words: Sequence[str]) -> int:
@@ -50,7 +52,7 @@ def main(words: Sequence[str]) -> int:
         sys.stderr.write(USAGE)
         return 2
     try:
-        return asyncio.run(_run(words))
+        return asyncio.run(run(words))
     except NoBroker as error:
         sys.stderr.write(f"{error}\n")
         return 1
