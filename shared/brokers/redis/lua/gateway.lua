@@ -16,7 +16,7 @@ local function gateway(name, make)
         call('ZADD', GATEWAYS, now, name)
     end
     g = {name = name, key = key, link = f[1], lost = f[2] == '1', drains = tonumber(f[3]), bytes = tonumber(f[4]),
-         parked = f[5], items = {}, dirty = f.new}
+         parked = f[5], items = {}, dirty = f.new, new = f.new}
     gateways[name] = g
     return g
 end
@@ -48,6 +48,11 @@ local function leave_gateway(name)
     gateways[name] = nil
 end
 
+local function keep_gateway(name)
+    local key = K .. 'gw:' .. name
+    keep(key, key .. ':s', key .. ':o', key .. ':p', key .. ':g')
+end
+
 local function offer(g, item, size)
     g.items[#g.items + 1] = item
     g.bytes = g.bytes + size
@@ -58,11 +63,14 @@ end
 savers[#savers + 1] = function()
     for _, g in pairs(gateways) do
         for from = 1, #g.items, 1000 do
-            call('RPUSH', g.key .. ':o', unpack(g.items, from, math.min(from + 999, #g.items)))
+            local upto = math.min(from + 999, #g.items)
+            local length = call('RPUSH', g.key .. ':o', unpack(g.items, from, upto))
+            if length == upto - from + 1 then keep(g.key .. ':o') end
         end
         if g.dirty then
             call('HSET', g.key, 'link', g.link, 'lost', g.lost and '1' or '0', 'drains', g.drains, 'bytes', g.bytes,
                  'parked', g.parked)
+            if g.new then keep(g.key) end
         end
     end
 end

@@ -5,7 +5,7 @@ if not s then return refuse('session_not_found') end
 local g = gateway(args[1], true)
 call('SADD', K .. 'g:' .. s.id, g.name)
 call('SADD', g.key .. ':s', s.id)
-keep(K .. 'g:' .. s.id)
+keep(K .. 'g:' .. s.id, g.key .. ':s')
 touch(s.id)
 local open = {}
 if s.running ~= '' then open[1] = pack(call('HGET', K .. 'r:' .. s.id .. ':' .. s.running, 'id') or '') end

@@ -8,6 +8,6 @@ if g.link ~= link then -- over a new link nothing of the old one's can be truste
 end
 call('ZADD', GATEWAYS, now, g.name)
 g.drains, g.parked, g.dirty = g.drains + 1, '1', true
-keep(g.key, g.key .. ':s', g.key .. ':o', g.key .. ':p', g.key .. ':g')
+keep_gateway(g.name)
 local brought = args[3] and batch(g, g.drains, false)
 return ok(arr(2) .. pack(g.drains) .. (brought or pack(nil)))

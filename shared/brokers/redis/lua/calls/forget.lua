@@ -33,6 +33,7 @@ for _, name in ipairs(call('ZRANGE', GATEWAYS, 0, -1)) do
     if g then
         if call('SREM', g.key .. ':s', sid) == 1 then
             call('RPUSH', g.key .. ':g', sid)
+            keep(g.key .. ':g')
             tell_gateway(g)
         end
         call('HDEL', g.key .. ':p', sid)

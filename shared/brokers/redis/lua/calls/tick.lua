@@ -73,6 +73,7 @@ local function tell_places()
                 local follower = gateway(name)
                 if follower then
                     call('HSET', follower.key .. ':p', sid, arr(3) .. pack(sid, id, place))
+                    keep(follower.key .. ':p')
                     tell_gateway(follower)
                 end
             end
@@ -93,6 +94,8 @@ local function sweep_sessions()
 end
 
 local function sweep_peers()
+    for _, name in ipairs(call('ZRANGE', GATEWAYS, 0, -1)) do keep_gateway(name) end
+    for _, name in ipairs(call('ZRANGE', WORKERS, 0, -1)) do keep(K .. 'wk:' .. name, K .. 'wk:' .. name .. ':h') end
     for _, name in ipairs(due(GATEWAYS, now - LIMIT.silence)) do
         if gateway(name) then leave_gateway(name) else call('ZREM', GATEWAYS, name) end
     end
