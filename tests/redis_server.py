@@ -102,7 +102,7 @@ class RedisServer:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
-    def run(self, *words: str) -> Any:
+    def run(self, *words: str | bytes | int) -> Any:
         """A command, by hand."""
         with redis.Redis(unix_socket_path=self.socket, protocol=2) as client:
             return client.execute_command(*words)

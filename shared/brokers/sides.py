@@ -105,6 +105,11 @@ class WorkerSide:
         self._link = link
         self._name = name
 
+    @property
+    def spacing(self) -> float:
+        """Seconds that two appends should lie apart where nobody waits for a first piece: where each is dear."""
+        return getattr(self._link, "spacing", 0.0)
+
     async def poll(self, seen: int, held: Sequence[int] | None, free_slots: int, alone: bool = False) -> Polled:
         """See WorkerBroker."""
         return await self._link.poll(self._name, seen, held, free_slots, alone)
