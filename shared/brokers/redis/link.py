@@ -30,7 +30,7 @@ from shared.messages import Batch, Polled
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds that a call may wait for its answer
-SPACING = 0.015  # seconds between two appends of a worker; each costs the server, and every gateway, a round trip
+SPACING = 0.01  # seconds between two appends of a worker; each costs the server, and every gateway, a round trip
 STALLED = 10.0  # seconds after which a server that answers nothing is given up
 DRAIN_WAIT = 2.0  # seconds that a drain waits at most
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between attempts to link

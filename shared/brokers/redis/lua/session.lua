@@ -34,8 +34,13 @@ local function beside(r) -- bytes of the note, and of the request that is kept w
     return note > 0 and note + call('HSTRLEN', r.key, 'request') or 0
 end
 
-local function add_kept(bytes)
-    if bytes ~= 0 then kept = call('HINCRBY', META, 'kept', bytes) end
+local added = 0
+local function add_kept(bytes) -- written once, at the end
+    added, kept = added + bytes, kept + bytes
+end
+
+savers[#savers + 1] = function()
+    if added ~= 0 then call('HINCRBY', META, 'kept', added) end
 end
 
 local function expire_reply(s, r)

@@ -21,8 +21,8 @@ end
 
 local function file(s, r, first, count, flags, tally, pieces, events) -- stored first, then visible
     local size = #events
-    s.newest = call('HINCRBY', s.key, 'newest', 1)
-    s.bytes = call('HINCRBY', s.key, 'bytes', size)
+    s.newest, s.bytes = s.newest + 1, s.bytes + size
+    call('HSET', s.key, 'newest', s.newest, 'bytes', s.bytes)
     local item = arr(10) .. pack(r.sid, tonumber(r.g), r.attempt, r.nonce, r.id, first, count, flags) .. bin(events)
         .. pack(s.newest)
     call('XADD', s.items, entry_id(r.g, r.attempt, first), 'i', item, 'c', count, 'b', size)
