@@ -46,14 +46,14 @@ def _lives(process: psutil.Process) -> bool:
 class RedisServer:
     """Serves from `start` to `kill`. `options`: further words of its command line, as in "--appendonly", "yes"."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, port: int = 0) -> None:
         found = program()
         require(found, NEEDED)
         assert found is not None
         self._program = found
         self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix="llm-chat-redis-", dir="/tmp"))  # short: it holds a socket
-        self.port = free_port()
+        self.port = port or free_port()
         self.process: psutil.Process | None = None
         self.start()
 
