@@ -72,7 +72,9 @@ def of_exception(address: Address, error: BaseException) -> Trouble:
     if isinstance(error, TimeoutError):
         return Trouble(f"{at} does not answer: look whether it is overloaded or behind a firewall")
     if isinstance(error, ConnectionError | EOFError):
-        return Trouble(f"{at} has closed the connection: look whether it runs, and at its log")
+        return Trouble(
+            f"{at} has closed the connection: look whether it runs, whether it wants TLS (rediss://), and at its log"
+        )
     return Trouble(f"{at} cannot be reached: correct LLM_CHAT_BROKER_URL, or the network ({_plain(error)})")
 
 
