@@ -3,6 +3,8 @@ lease at most, and only once."""
 
 import asyncio
 
+import pytest
+
 from shared.brokers.redis.exchange import Exchange
 from shared.brokers.sides import GatewaySide, WorkerSide
 from tests.contracts.brokers import Back, Front
@@ -21,7 +23,7 @@ async def chats(link: Open, *sessions: str) -> Front:
 async def haunt(link: Open, name: str) -> None:
     """Its poll waits, with a lot of room, and nobody will ever fetch what it is given."""
     exchange: Exchange = (await link(name))._exchange
-    assert await exchange.call("poll", (name, 0, None, 1000, False, True), lasting=True) == (1, None)
+    assert (await exchange.call("poll", (name, 0, None, 1000, False, False), lasting=True))[0] == 1
 
 
 async def test_a_ghost_is_given_something_once(link: Open) -> None:
@@ -55,3 +57,19 @@ async def test_a_ghost_goes_when_it_has_been_silent_for_long(link: Open, server:
         while server.keys() & {"{llm-chat}:wk:ghost", "{llm-chat}:seats"}:
             await keeper.call("newest", [])
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("buried", [False, True])
+async def test_nobody_is_blamed_for_what_a_ghost_was_given(link: Open, buried: bool) -> None:
+    """Also where that happens more often than a message may lose its worker."""
+    front = await chats(link, "s")
+    back = Back(WorkerSide(await link("worker-1"), "worker-1"))
+    await front.submit("m1", "s")
+    await back.side.release([(await back.lease()).lease.number])
+    for number in range(4):
+        await haunt(link, f"ghost-{number}")
+        if buried:
+            assert await back.side.bury(f"ghost-{number}") == 0
+    attempt = await back.lease()
+    assert attempt.lease.attempt > 1
+    assert await attempt.add("text", end=True) == []
