@@ -48,7 +48,7 @@ class Health:
     async def readyz(self, request: Request) -> JSONResponse:
         """200, or 503 with the reason in plain words; `?verbose` adds what operators ask next."""
         stats, stored = await asyncio.gather(self._stats(), self._stored())
-        found = checks(self._hub.stopping, stats, stored=stored)
+        found = checks(self._hub.stopping, stats, stored=stored, trouble=getattr(self._broker, "trouble", ""))
         reason = next((reason for reason in found.values() if reason != "ok"), None)
         body: dict[str, Any] = {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
         if "verbose" in request.query_params:
@@ -80,11 +80,12 @@ class Health:
         }
 
 
-def checks(stopping: bool, stats: Stats | None, *, stored: bool = True) -> dict[str, str]:
-    """What is looked at, the gravest first: `ok`, or what is wrong. Without its broker nothing is known of workers."""
+def checks(stopping: bool, stats: Stats | None, *, stored: bool = True, trouble: str = "") -> dict[str, str]:
+    """What is looked at, the gravest first: `ok`, or what is wrong. Without its broker nothing is known of workers.
+    `trouble`: what a broker on the network says of itself, when it can."""
     return {
         "process": STOPPING if stopping else "ok",
-        "broker": NO_BROKER if stats is None else "ok",
+        "broker": trouble or NO_BROKER if stats is None else "ok",
         "store": "ok" if stored else NO_STORE,
         "worker": NO_WORKER if stats is None or not stats.workers else "ok",
     }

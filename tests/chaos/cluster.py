@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.houses import HOUSES
 from tests.chaos.records import Journal
 from tests.processes.service import ROOT, START_SECONDS, Process, free_port
 
@@ -99,13 +100,16 @@ class Node:
 class Cluster:
     """All nodes. `records` is where they and the witnesses in them write; `directory` holds logs and the broker."""
 
-    def __init__(self, directory: Path, records: Path, journal: Journal, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, directory: Path, records: Path, journal: Journal, settings: Mapping[str, str], broker: str = "manager"
+    ) -> None:
         self.directory = directory
         self.records = records
         self.journal = journal
         self.broker_directory = directory / "broker"
+        self.house = HOUSES[broker](self.broker_directory)
         self.environment = {
-            "LLM_CHAT_BROKER_URL": f"manager://{self.broker_directory}",
+            "LLM_CHAT_BROKER_URL": self.house.url,
             "LLM_CHAT_AUTH_KEYS": str(self.broker_directory / "keys.json"),
             "LLM_CHAT_DATABASE_URL": f"sqlite+aiosqlite:///{directory.absolute()}/chat.db",
             "LLM_CHAT_LOG_FORMAT": "json",
@@ -113,7 +117,7 @@ class Cluster:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(INJECT), str(ROOT), os.environ.get("PYTHONPATH")])),
             **settings,
         }
-        self.broker = Node("broker", "broker", "shared.brokers.manager", {}, self)
+        self.broker = Node("broker", "broker", self.house.module, self.house.settings, self)
         self.gateways: list[Node] = []
         self.workers: list[Node] = []
         self.ports: dict[str, int] = {}
@@ -123,8 +127,8 @@ class Cluster:
 
     async def start(self, gateways: int, workers: int, worker_settings: Mapping[str, str] | None = None) -> None:
         """All of them, the broker by hand so that it outlives the gateways. Raises NotStarted."""
-        self.broker.launch()
-        await self.until(lambda: "the broker is ready" in self.broker.told(), "the broker")
+        self._launch_broker()
+        await self.until(lambda: self.house.ready in self.broker.told(), "the broker")
         for number in range(gateways):
             node = Node("gateway", f"gateway-{number}", "gateway", {"LLM_CHAT_PORT": str(free_port())}, self)
             self.ports[node.name] = int(node.settings["LLM_CHAT_PORT"])
@@ -136,6 +140,22 @@ class Cluster:
         for node in [*self.gateways, *self.workers]:
             await self.serves(node)
         await self.until_async(self._ready, "readiness")
+
+    def _launch_broker(self) -> None:
+        """Its memory, where it cannot record that itself, begins when nobody can have spoken to it yet."""
+        if self.house.revives:
+            memories = Journal(self.records, "broker-by-hand")
+            memories.write("memory", epoch="unknown")
+            memories.close()
+        self.broker.launch()
+
+    async def next_broker(self, killed: int) -> int:
+        """Whoever is to start the next one does. Returns its process id. Raises NotStarted."""
+        if self.house.revives:
+            await self.broker.ended()
+            self._launch_broker()
+        await self.until(lambda: self.broker_pid() not in (0, killed), "the next broker")
+        return self.broker_pid()
 
     async def serves(self, node: Node) -> None:
         """Wait until it does its work: a gateway answers, a worker has an engine process."""

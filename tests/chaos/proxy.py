@@ -93,7 +93,8 @@ class Passage:
         """An end is connected."""
         if end is self.client:
             assert end.transport is not None
-            self.port = end.transport.get_extra_info("peername")[1]
+            peer = end.transport.get_extra_info("peername")
+            self.port = peer[1] if peer else 0  # of a client that has gone already nobody knows it
             self._door.passages.add(self)
             self._door.spawn(self._connect())
             return

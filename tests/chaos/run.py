@@ -21,7 +21,7 @@ async def perform(options: Options, scenario: Scenario, directory: Path, records
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    stage = Stage(directory, records, scenario.settings, options.seed)
+    stage = Stage(directory, records, scenario.settings, options.seed, options.broker)
     stage.journal.write(
         "run",
         seed=options.seed,

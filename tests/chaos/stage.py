@@ -36,11 +36,13 @@ class Client(Protocol):
 class Stage:
     """One run. `begin` puts it up; `finish` brings it to rest; `end` leaves nothing behind, whatever happened."""
 
-    def __init__(self, directory: Path, records: Path, settings: Mapping[str, str], seed: int) -> None:
+    def __init__(
+        self, directory: Path, records: Path, settings: Mapping[str, str], seed: int, broker: str = "manager"
+    ) -> None:
         self.records = records
         self.journal = Journal(records, "harness-run")
         self.settings = dict(settings)
-        self.cluster = Cluster(directory, records, self.journal, settings)
+        self.cluster = Cluster(directory, records, self.journal, settings, broker)
         self.doors: dict[str, Door | Straight] = {}
         self.chunks = int(settings["LLM_CHAT_ECHO_CHUNKS"])
         self.hall = Hall(records, [], self.chunks, seed)
