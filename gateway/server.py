@@ -30,6 +30,8 @@ LONGEST_DRAIN = 1.5
 ABORT_AFTER = 0.5  # for clients that do not take what is still unsent
 GRACE = 1  # for endpoints
 CLOSE_TIMEOUT = 10.0  # for clients, while nothing stops: to answer a close, and to take what is unsent before it
+KEEP_ALIVE = 75  # for the next request on an HTTP connection. Proxies keep theirs for 60 and must be the first to give
+# them up: one that sends a request into a connection that is being closed has an error for its client
 SAME_STOP = 0.5  # one Ctrl-C reaches a process by its group and by its parent: two signals, one wish
 RETRY_AFTER_MS = (500, 2_000)  # clients that come back all at once would be a second outage
 
@@ -66,6 +68,7 @@ def configure(app: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
 
