@@ -70,6 +70,8 @@ class BrokerSettings(Section):
 
     url: Name = "manager:"
     """where the broker is: manager: in a default directory per user, manager:///some/dir elsewhere"""
+    embedded: bool = True
+    """whether a gateway starts the manager broker where none runs; false where something else sees to that"""
 
 
 class DatabaseSettings(Section):
