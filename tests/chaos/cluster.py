@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.middle import MIDDLES, Ground
 from tests.chaos.records import Journal
 from tests.processes.service import ROOT, START_SECONDS, Process, free_port
 
@@ -46,7 +47,8 @@ class Node:
     def launch(self) -> None:
         """Start the process; does not wait."""
         environment = {**self._cluster.environment, **self.settings}
-        self.process = Process(self._module, environment, self._cluster.directory / f"{self.name}.log")
+        with self._cluster.ground.under(self.name):
+            self.process = Process(self._module, environment, self._cluster.directory / f"{self.name}.log")
         self._cluster.tell(self, "started")
 
     def family(self) -> list[psutil.Process]:
@@ -97,15 +99,26 @@ class Node:
 
 
 class Cluster:
-    """All nodes. `records` is where they and the witnesses in them write; `directory` holds logs and the broker."""
+    """All nodes. `records` is where they and the witnesses in them write; `directory` holds logs and the broker;
+    `ground` is where they stand."""
 
-    def __init__(self, directory: Path, records: Path, journal: Journal, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        records: Path,
+        journal: Journal,
+        settings: Mapping[str, str],
+        broker: str = "manager",
+        ground: Ground = Ground(),  # noqa: B008  # it is immutable
+    ) -> None:
         self.directory = directory
         self.records = records
         self.journal = journal
         self.broker_directory = directory / "broker"
+        self.ground = ground
+        self.middle = MIDDLES[broker](ground, self.broker_directory)
         self.environment = {
-            "LLM_CHAT_BROKER_URL": f"manager://{self.broker_directory}",
+            "LLM_CHAT_BROKER_URL": self.middle.url(),
             "LLM_CHAT_AUTH_KEYS": str(self.broker_directory / "keys.json"),
             "LLM_CHAT_DATABASE_URL": f"sqlite+aiosqlite:///{directory.absolute()}/chat.db",
             "LLM_CHAT_LOG_FORMAT": "json",
@@ -113,7 +126,8 @@ class Cluster:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(INJECT), str(ROOT), os.environ.get("PYTHONPATH")])),
             **settings,
         }
-        self.broker = Node("broker", "broker", "shared.brokers.manager", {}, self)
+        self.broker = Node("broker", "broker", self.middle.module, self.middle.settings(), self)
+        self._relays: list[Process] = []
         self.gateways: list[Node] = []
         self.workers: list[Node] = []
         self.ports: dict[str, int] = {}
@@ -124,18 +138,35 @@ class Cluster:
     async def start(self, gateways: int, workers: int, worker_settings: Mapping[str, str] | None = None) -> None:
         """All of them, the broker by hand so that it outlives the gateways. Raises NotStarted."""
         self.broker.launch()
-        await self.until(lambda: "the broker is ready" in self.broker.told(), "the broker")
+        await self.until(lambda: self.middle.ready in self.broker.told(), "the broker")
         for number in range(gateways):
             node = Node("gateway", f"gateway-{number}", "gateway", {"LLM_CHAT_PORT": str(free_port())}, self)
             self.ports[node.name] = int(node.settings["LLM_CHAT_PORT"])
             self.gateways.append(node)
         for number in range(workers):
             self.workers.append(Node("worker", f"worker-{number}", "worker", worker_settings or {}, self))
+        if self.ground.network is not None:
+            await self._settle_on_hosts()
         for node in [*self.gateways, *self.workers]:
             node.launch()
         for node in [*self.gateways, *self.workers]:
             await self.serves(node)
         await self.until_async(self._ready, "readiness")
+
+    async def _settle_on_hosts(self) -> None:
+        """Each node has an address of its own and a way to the broker; nobody but the broker's host may start one."""
+        nodes = [*self.gateways, *self.workers]
+        for node in nodes:
+            node.settings["LLM_CHAT_BROKER_URL"] = self.middle.url_at(node.name)
+            node.settings["LLM_CHAT_BROKER_EMBEDDED"] = "false"
+        for gateway in self.gateways:
+            gateway.settings["LLM_CHAT_HOST"] = self.ground.address(gateway.name)
+            gateway.settings["LLM_CHAT_AUTH_MODE"] = "none"
+        for relay in self.middle.relays([node.name for node in nodes]):
+            log = self.directory / f"relay-{relay.host}.log"
+            with self.ground.under(relay.host):
+                self._relays.append(Process("tests.chaos.hosts.relay", {}, log, relay.source, relay.target))
+        await self.until(lambda: all("is ready" in relay.text() for relay in self._relays), "the relays")
 
     async def serves(self, node: Node) -> None:
         """Wait until it does its work: a gateway answers, a worker has an engine process."""
@@ -148,7 +179,7 @@ class Cluster:
     async def stats(self) -> dict[str, Any] | None:
         """What the broker says of itself, by way of a gateway; None where nobody answers."""
         for node in self.gateways:
-            _, body = await asyncio.to_thread(_get, self.ports[node.name], "/readyz?verbose")
+            _, body = await self._get(node, "/readyz?verbose")
             if body and body.get("broker"):
                 found: dict[str, Any] = body["broker"]
                 return found
@@ -203,6 +234,8 @@ class Cluster:
                 for one in node.family():
                     _continue(one)
                 node.process.end()
+        for relay in self._relays:
+            relay.end()
         heir = self.broker_pid()
         if heir:
             process = psutil.Process(heir)
@@ -227,16 +260,20 @@ class Cluster:
             await asyncio.sleep(LOOK)
 
     async def _answers(self, node: Node, path: str) -> bool:
-        status, _ = await asyncio.to_thread(_get, self.ports[node.name], path)
+        status, _ = await self._get(node, path)
         return status == 200
+
+    async def _get(self, node: Node, path: str) -> tuple[int, Any]:
+        where = f"http://{self.ground.address(node.name)}:{self.ports[node.name]}{path}"
+        return await asyncio.to_thread(_get, where)
 
     async def _ready(self) -> bool:
         return all([await self._answers(node, "/readyz") for node in self.gateways])
 
 
-def _get(port: int, path: str) -> tuple[int, Any]:
+def _get(url: str) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:

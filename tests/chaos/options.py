@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-BROKERS = ("manager",)
+BROKERS = ("manager", "redis")
 GATEWAYS = 2
 LARGEST_SEED = 2**63 - 1
 

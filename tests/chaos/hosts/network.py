@@ -37,6 +37,8 @@ class Host:
 
 def why_not() -> str:
     """What keeps this machine from having hosts; empty where nothing does."""
+    if sys.platform != "linux":
+        return "hosts are network namespaces, which only Linux has"
     try:
         descriptor = namespace.make()
     except OSError as error:
