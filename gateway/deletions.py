@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gateway.answers import then
+from shared.answer import then
 from shared.broker import GatewayBroker
 from shared.errors import BrokerUnavailable, ChatError, SessionNotFound
 

@@ -14,7 +14,6 @@ from functools import partial
 import structlog
 
 from gateway import deletions
-from gateway.answers import ignore, then
 from gateway.connection import Connection
 from gateway.conversation import Conversation
 from gateway.dialect import Ask
@@ -26,6 +25,7 @@ from gateway.patience import Patience
 from gateway.reviving import Reviving
 from gateway.stops import Stops
 from gateway.submitting import Keeping, Submitting
+from shared.answer import ignore, then
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import ChatError, SessionNotFound, UnknownId
@@ -134,7 +134,7 @@ class Hub:
     def begin(self, connection: Connection, system: str | None, model: str | None, *, stored: bool = True) -> None:
         """Make a session for the connection. Messages need not wait for the answer: they reach the broker behind it.
         `stored`: its conversation is to last, if there is a store."""
-        conversation = Conversation(loaded=True) if stored and self._keeping is not None else None
+        conversation = Conversation(begun_here=True) if stored and self._keeping is not None else None
         session = LiveSession(f"s_{secrets.token_hex(12)}", connection.caller.owner, system, model, conversation)
         self._sessions[session.id] = session
         connection.session = session
@@ -144,7 +144,7 @@ class Hub:
 
     def resume(self, connection: Connection, id: str, after: Cursor | None) -> None:
         """Join a session that exists, somewhere."""
-        conversation = None if self._keeping is None else Conversation(loaded=False)
+        conversation = None if self._keeping is None else Conversation(begun_here=False)
         session = self._sessions.get(id) or LiveSession(id, "", None, None, conversation)
         self._sessions[id] = session
         session.joining += 1
@@ -234,7 +234,6 @@ class Hub:
         """The last one out ends the subscription."""
         if not session.connections and not session.joining and self._sessions.get(session.id) is session:
             del self._sessions[session.id]
-            self._submitting.left(session)
             self._partings.detach(session.id)
 
     # --- messages ----------------------------------------------------------------------------------------------------
@@ -306,7 +305,6 @@ class Hub:
         """It has been forgotten; or an attach failed, for that reason or another."""
         if isinstance(error, SessionNotFound) and session and self._sessions.get(session.id) is session:
             deletions.tell(self._sessions.pop(session.id))
-            self._submitting.left(session)
 
     # --- time --------------------------------------------------------------------------------------------------------
 

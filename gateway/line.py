@@ -65,6 +65,10 @@ class Line:
         if id not in self._recent:
             self._recent = (*self._recent, id)[-REMEMBERED:]
 
+    def is_new(self, id: str) -> bool:
+        """Whether no message had this id since this line began, for certain."""
+        return len(self._recent) < REMEMBERED and id not in self._recent
+
     def busy(self, generation: int) -> None:
         """Another generation runs: back to the head. It may have ended since."""
         entry, self.submitting = self.submitting, None

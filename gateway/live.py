@@ -1,6 +1,5 @@
 """A session that is attached here: its connections, its line, and how much of it this gateway has seen."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -106,11 +105,17 @@ class LiveSession:
         running = self.line.running
         return running > self._begun and self.running_id == id
 
-    def submission(self, ask: Ask, earlier: Iterable[Turn] = (), *, stored: bool = False) -> Submission:
-        """A message as the broker takes it. Its context is its own, else the system prompt and `earlier` turns."""
-        context = ask.context or (*((Turn("system", self.system),) if self.system else ()), *earlier)
+    def is_new(self, id: str) -> bool:
+        """Whether no message of the session ever had this id, for certain."""
+        return self.conversation is not None and self.conversation.whole and self.line.is_new(id)
+
+    def submission(self, ask: Ask, room: int | None = None) -> Submission:
+        """A message as the broker takes it. Its context is its own, else the system prompt and of what is stored so
+        many characters; None: it is not stored."""
+        context = ask.context or ((Turn("system", self.system),) if self.system else ())
         turns = (*context, Turn("user", ask.content)) if ask.content else context
-        request = GenerationRequest(turns, ask.model or self.model, ask.params, stored)
+        left = 0 if room is None or ask.context else room
+        request = GenerationRequest(turns, ask.model or self.model, ask.params, room is not None, left)
         note = msgspec.json.encode(ask.meta) if ask.meta else b""
         return Submission(self.id, ask.id, self.generation, encode_request(request), note)
 
@@ -121,7 +126,7 @@ class LiveSession:
         self.know(answer.newest)
         self.line.ended(answer.ended)
         if self.conversation is not None and not answer.page.recovered:
-            self.conversation.loaded = False  # a terminal may be among what is gone
+            self.conversation.missed()
         claimed = 0 if after is None or after.generation > FURTHEST else after.generation
         self.generation = max(self.generation, claimed)
         if self.line.submitting is None:  # else it may be what is being submitted, which has no Accepted yet
@@ -158,8 +163,7 @@ class LiveSession:
         generation, line = item.generation, self.line
         if item.flags & TERMINAL:
             line.ended(generation)
-            if self.conversation is not None:
-                self.conversation.ended(item.id, generation)
+            line.remember(item.id)
         elif generation > line.running:
             self._started(generation, item.id)
         if generation > self.generation:
@@ -196,7 +200,7 @@ class LiveSession:
         pending = self.line.running != 0
         self.line.reset()
         if self.conversation is not None:
-            self.conversation.loaded = False  # a terminal may have been stored that nobody will see
+            self.conversation.missed()
         self.lane = self._last = None
         self._newest = self._last_index = self._seen = -1
         self._held = []

@@ -4,10 +4,10 @@ everything and may be live."""
 from collections.abc import Callable
 from functools import partial
 
-from gateway.answers import then
 from gateway.connection import Connection
 from gateway.live import LiveSession
 from gateway.outbox import Outbox
+from shared.answer import then
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import ChatError

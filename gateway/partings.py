@@ -3,7 +3,7 @@ keep the session there for ever."""
 
 from collections.abc import Container
 
-from gateway.answers import then
+from shared.answer import then
 from shared.broker import GatewayBroker
 from shared.errors import ChatError
 

@@ -4,10 +4,10 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.answers import then
 from gateway.connection import Connection
 from gateway.live import LiveSession
-from gateway.submitting import Keeping, fill
+from gateway.submitting import Keeping, catch_up
+from shared.answer import then
 from shared.broker import GatewayBroker
 from shared.errors import ChatError, SessionNotFound
 from shared.messages import Cursor
@@ -61,6 +61,6 @@ class Reviving:
         """The broker's new generations go on above the last one that is stored."""
         stored, turns = found
         if session.conversation is not None:
-            fill(keeping.conversations, session, session.conversation, turns)
+            catch_up(session, session.conversation, turns)
         self._broker.open(stored.id, stored.owner, stored.system, stored.model, session.generation)
         self._hub.join_revived(connection, session, after)

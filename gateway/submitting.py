@@ -1,7 +1,7 @@
 """From a client's message to the broker: one at a time per session, the others wait in its line.
 
-With a store, the message is stored with an open turn before it is submitted, and what the store says to that brings
-what the context still lacks. Without one none of that happens.
+With a store, the message is stored with an open turn before it is submitted; the worker takes what was said before it
+from there. Without one none of that happens.
 """
 
 import asyncio
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.answers import then
 from gateway.connection import Connection
-from gateway.conversation import Conversation, Conversations
+from gateway.conversation import Conversation
 from gateway.dialect import Ask, Dialect
 from gateway.history import History
 from gateway.line import Entry
 from gateway.live import LiveSession
+from shared.answer import then
 from shared.broker import GatewayBroker
 from shared.clock import Clock
 from shared.errors import Busy, ChatError, QueueFull, SessionNotFound
 from shared.messages import TERMINAL, Accepted, Item, Submission, encode_events
-from shared.store import Answer, Asked, Question, Store, StoredSession, StoredTurn
+from shared.store import Answer, Question, Store, StoredSession, StoredTurn
 from shared.window import Window
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Keeping:
         self.store = store
         self.clock = clock
         self.history = History(store, broker, clock)
-        self.conversations = Conversations(window)
+        self.window = window
 
 
 class Submitting:
@@ -76,11 +76,6 @@ class Submitting:
             self._keeping.history.complete(item)
         self.advance(session)
 
-    def left(self, session: LiveSession) -> None:
-        """Nobody here wants the session any more."""
-        if self._keeping is not None and session.conversation is not None:
-            self._keeping.conversations.forget(session.conversation)
-
     async def close(self) -> None:
         """Stop."""
         for task in self._tasks:
@@ -95,27 +90,28 @@ class Submitting:
     def _keep(self, keeping: Keeping, session: LiveSession, conversation: Conversation, entry: Entry) -> None:
         ask = entry.ask
         try:
-            keeping.conversations.room(*_fixed(session, ask))
+            room = keeping.window.room(_own(session, ask), ask.params.max_tokens)
         except ChatError as error:
             self._refuse(session, entry, error)
             return
-        if not conversation.loaded:
-            self._load(keeping, session, conversation, entry)
+        if not conversation.current:
+            self._catch_up(keeping, session, conversation, entry)
             return
         now = keeping.clock.wall_ms()
         if not conversation.opened:
             self._open(keeping, session, conversation, _title(ask.content), now)
-        lacks = list(conversation.lacking)
         question = Question(session.id, ask.id, ask.content, ask.model, ask.params, now, dict(ask.meta))
         then(
-            keeping.store.ask(question, lacks),
-            partial(self._stored, keeping, session, conversation, entry, lacks),
+            keeping.store.ask(question, fresh=session.is_new(ask.id)),
+            partial(self._stored, session, entry, room),
             partial(self._not_stored, session, conversation, entry),
         )
 
-    def _load(self, keeping: Keeping, session: LiveSession, conversation: Conversation, entry: Entry) -> None:
+    def _catch_up(self, keeping: Keeping, session: LiveSession, conversation: Conversation, entry: Entry) -> None:
+        """What the broker still knows of earlier replies, and the store does not, goes there first."""
+
         def loaded(turns: list[StoredTurn]) -> None:
-            fill(keeping.conversations, session, conversation, turns)
+            catch_up(session, conversation, turns)
             self._keep(keeping, session, conversation, entry)
 
         task = asyncio.ensure_future(keeping.history.turns(session.id))
@@ -133,23 +129,12 @@ class Submitting:
         stored = StoredSession(session.id, session.owner, title, session.system, session.model, now, now)
         then(keeping.store.open(stored), opened, failed)
 
-    def _stored(
-        self,
-        keeping: Keeping,
-        session: LiveSession,
-        conversation: Conversation,
-        entry: Entry,
-        lacks: list[str],
-        asked: Asked,
-    ) -> None:
-        keeping.conversations.learn(conversation, lacks, asked.exchanges)
-        if asked.answer is not None:
-            self._ended_before(session, entry, asked.answer)
+    def _stored(self, session: LiveSession, entry: Entry, room: int, answer: Answer | None) -> None:
+        if answer is not None:
+            self._ended_before(session, entry, answer)
             return
         entry = session.line.submitting or entry  # it may have been stopped meanwhile
-        ask = entry.ask
-        room = keeping.conversations.room(*_fixed(session, ask))
-        self._submit(session, entry, session.submission(ask, conversation.context(room), stored=True))
+        self._submit(session, entry, session.submission(entry.ask, room))
 
     def _not_stored(self, session: LiveSession, conversation: Conversation, entry: Entry, error: ChatError) -> None:
         """Where the session could not be stored, its message says only that it is not there."""
@@ -223,21 +208,18 @@ class Submitting:
             sender.outbox.put(say(sender.dialect))
 
 
-def fill(
-    conversations: Conversations, session: LiveSession, conversation: Conversation, turns: list[StoredTurn]
-) -> None:
+def catch_up(session: LiveSession, conversation: Conversation, turns: list[StoredTurn]) -> None:
     """Let the session know what the store knows of it."""
+    conversation.current = True
     newest = max((turn.answer.generation for turn in turns if turn.answer is not None), default=0)
     session.generation = max(session.generation, newest)
-    exchanges = [turn.exchange for turn in turns if turn.exchange is not None]
-    conversations.load(conversation, exchanges, newest)
 
 
-def _fixed(session: LiveSession, ask: Ask) -> tuple[str | None, str, int | None]:
-    """What of a context is not for choice: the system prompt, or whatever stands in place of all that, the message, and
-    how long the reply may be."""
-    own = "".join(turn.content for turn in ask.context)
-    return own or session.system, ask.content, ask.params.max_tokens
+def _own(session: LiveSession, ask: Ask) -> int:
+    """How long is what of a context is not for choice, in characters: the message, and the system prompt or whatever
+    stands in place of all that."""
+    before = sum(len(turn.content) for turn in ask.context) if ask.context else len(session.system or "")
+    return before + len(ask.content)
 
 
 def _title(content: str) -> str:

@@ -10,6 +10,8 @@ ends it.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from shared.errors import PromptTooLong
+
 CHARACTERS_PER_TOKEN = 4  # the usual rule of thumb for English
 
 
@@ -24,15 +26,13 @@ class Window(NamedTuple):
     tokens: int
     reply_tokens: int
 
-    @property
-    def characters(self) -> int:
-        """No context is longer."""
-        return self.tokens * CHARACTERS_PER_TOKEN
-
-    def room(self, max_tokens: int | None) -> int:
-        """Characters that a prompt may have."""
+    def room(self, own: int, max_tokens: int | None) -> int:
+        """Characters that are left for earlier turns where `own` always go in. Raises PromptTooLong."""
         reply = min(max_tokens or self.reply_tokens, self.tokens // 2)
-        return (self.tokens - reply) * CHARACTERS_PER_TOKEN
+        room = (self.tokens - reply) * CHARACTERS_PER_TOKEN - own
+        if room < 0:
+            raise PromptTooLong
+        return room
 
 
 def fitting(sizes: Iterable[int], room: int) -> int:

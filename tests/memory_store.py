@@ -1,13 +1,14 @@
 """A store for tests: dictionaries that keep the contract of shared.store.base, and can be `away`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
 from shared.errors import SessionNotFound, StoreUnavailable
-from shared.store import Answer, Asked, Place, Question, SessionPage, StoredSession, StoredTurn
+from shared.store import Answer, Exchange, Place, Question, SessionPage, StoredSession, StoredTurn
+from shared.window import fitting
 
 T = TypeVar("T")
 
@@ -40,9 +41,10 @@ class MemoryStore:
         """See Store."""
         return self._do("open", lambda: self._open(session))
 
-    def ask(self, question: Question, lacks: Sequence[str] = ()) -> "asyncio.Future[Asked]":
+    def ask(self, question: Question, *, fresh: bool = False) -> "asyncio.Future[Answer | None]":
         """See Store."""
-        return self._do("ask", lambda: self._ask(question, lacks))
+        assert not (fresh and (question.session, question.id) in self._turns)
+        return self._do("ask", lambda: self._ask(question))
 
     def withdraw(self, session: str, id: str) -> "asyncio.Future[None]":
         """See Store."""
@@ -58,7 +60,7 @@ class MemoryStore:
         known = self._sessions.setdefault(session.id, session)
         self._sessions[session.id] = msgspec.structs.replace(known, title=known.title or session.title)
 
-    def _ask(self, question: Question, lacks: Sequence[str]) -> Asked:
+    def _ask(self, question: Question) -> Answer | None:
         session = self._known(question.session)
         key = (question.session, question.id)
         if key not in self._turns:
@@ -66,9 +68,7 @@ class MemoryStore:
             self._turns[key] = StoredTurn(question, None, self._number)
             updated = max(session.updated_ms, question.asked_ms)
             self._sessions[session.id] = msgspec.structs.replace(session, updated_ms=updated)
-        turns = [turn for id in lacks if (turn := self._turns.get((question.session, id)))]
-        exchanges = [turn.exchange for turn in turns if turn.exchange is not None]
-        return Asked(self._turns[key].answer, tuple(sorted(exchanges, key=lambda exchange: exchange.generation)))
+        return self._turns[key].answer
 
     def _withdraw(self, session: str, id: str) -> None:
         turn = self._turns.get((session, id))
@@ -104,6 +104,14 @@ class MemoryStore:
         turns = [turn for turn in self._turns.values() if turn.question.session == session]
         turns = [turn for turn in turns if turn.answer is None or turn.answer.generation > after]
         return sorted(turns, key=_order)
+
+    async def context(self, session: str, id: str, room: int) -> list[Exchange]:
+        """See Store."""
+        self._reach("context")
+        turns = [turn for turn in self._turns.values() if turn.question.session == session and turn.question.id != id]
+        found = [turn.exchange for turn in sorted(turns, key=_order, reverse=True) if turn.exchange is not None]
+        count = fitting((len(exchange.content) + len(exchange.text) for exchange in found), room)
+        return found[:count][::-1]
 
     async def turn(self, session: str, id: str) -> StoredTurn | None:
         """See Store."""

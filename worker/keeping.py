@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from shared.answer import then
 from shared.clock import Clock
 from shared.errors import ChatError
 from shared.messages import Flush
@@ -55,7 +56,7 @@ class Keeper:
         """Store how the run ended; the owner is told when its terminal, which is `flush`, may be sent."""
         self._held[run] = flush
         answer = run.answer(flush, self._clock.wall_ms())
-        self._store.answer(answer).add_done_callback(partial(self._answered, run))
+        then(self._store.answer(answer), partial(self._stored, run), partial(self._not_stored, run))
 
     def close(self) -> None:
         """Store nothing more."""
@@ -66,24 +67,20 @@ class Keeper:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _answered(self, run: Run, answered: "asyncio.Future[None]") -> None:
+    def _stored(self, run: Run, _: None) -> None:
         flush = self._held.pop(run, None)
-        if answered.cancelled() or flush is None:
+        if flush is not None:  # else we are closed
+            self._since.pop(run, None)
+            self._owner.cleared(run, None if run.over else flush)
+
+    def _not_stored(self, run: Run, _: ChatError) -> None:
+        """The pieces go without the terminal, which is tried again."""
+        if self._held.pop(run, None) is None:
             return
-        error = answered.exception()
         if run.over:
             self._since.pop(run, None)
             self._owner.cleared(run, None)
-        elif error is None:
-            self._since.pop(run, None)
-            self._owner.cleared(run, flush)
-        elif isinstance(error, ChatError):
-            self._failed(run)
-        else:
-            raise error
-
-    def _failed(self, run: Run) -> None:
-        """The pieces go without the terminal, which is tried again."""
+            return
         now = self._clock.now()
         if now - self._since.setdefault(run, now) < LONGEST:
             run.hold_back()

@@ -30,7 +30,7 @@ from shared.messages import (
 from shared.request import decode_request
 from shared.store import Answer
 from worker import ending
-from worker.engines.base import Engine, Job
+from worker.engines.base import Engine, Job, Start
 
 MOST_PIECES = 1_000  # made but not acknowledged, before the engine is asked to wait
 MOST_CHARACTERS = 64 << 10  # the same
@@ -49,6 +49,7 @@ class Outlet(Protocol):
 
 class Run:
     """An attempt, and the sink of its engine: made from a lease; over when its terminal is stored or its lease lost.
+    `start` is how the engine is started, unless it is done as usual.
 
     Whoever calls `take` sends the flush and tells what came of it, by `stored` or `refused`, before the next `take`.
     """
@@ -81,6 +82,7 @@ class Run:
         "_seen",
         "_sent",
         "_seq",
+        "_start",
         "_stopped_at",
         "_texts",
         "_tokens",
@@ -90,7 +92,7 @@ class Run:
         "tally",
     )
 
-    def __init__(self, lease: Lease, engine: Engine, outlet: Outlet, clock: Clock) -> None:
+    def __init__(self, lease: Lease, engine: Engine, outlet: Outlet, clock: Clock, start: Start | None = None) -> None:
         stands = lease.visible and lease.text != ""
         self.lease = lease
         self.tally = lease.tally  # as acknowledged
@@ -100,6 +102,7 @@ class Run:
         self._closing: tuple[str, Done | Failed] | None = None  # the text and the terminal, as they were composed last
         self._model = engine.model
         self._engine = engine
+        self._start = start or engine.start
         self._outlet = outlet
         self._clock = clock
         self._resumes = stands and engine.continues
@@ -125,7 +128,7 @@ class Run:
     def begin(self) -> None:
         """Start the engine. What it gives at once goes out together with `started`, which itself waits for nothing."""
         try:
-            self._abort = self._engine.start(self._job(), self)
+            self._abort = self._start(self._job(), self)
         except ChatError as error:
             self.fail(error)
         except Exception:
@@ -141,7 +144,8 @@ class Run:
             if isinstance(self._head, Started):
                 self._head = Started(request.model)
         self._prompt_tokens = self._prompt_tokens or ending.prompt_tokens(request)
-        return Job(request, self._prefix, self._base.pieces, self._base.tokens)
+        lease, base = self.lease, self._base
+        return Job(request, self._prefix, base.pieces, base.tokens, lease.session, lease.id)
 
     @property
     def _prefix(self) -> str:
@@ -162,6 +166,10 @@ class Run:
         while self._open and self.congested:
             self._relief.clear()
             await self._relief.wait()
+
+    def prompt(self, tokens: int) -> None:
+        """See Sink."""
+        self._prompt_tokens = tokens
 
     def restart(self) -> None:
         """See Sink. Where the reader has been told already that it goes on, another head takes that back."""

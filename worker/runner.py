@@ -15,6 +15,7 @@ from shared.store import Store
 from worker.batching import Pacer
 from worker.engines.base import Engine
 from worker.flusher import NEAR, Flusher
+from worker.recall import Recall
 from worker.run import Run
 
 RENEWALS = 12  # of a lease: after this part of it the next poll renews; the poll itself waits up to a third
@@ -42,7 +43,7 @@ class Runner:
     """Runs what it claims, up to `slots` at a time. Made within a running loop.
 
     `lease` is how long one lasts, in seconds. `alone`: take only what must run alone.
-    `store`: where it is stored how stored messages were answered.
+    `store`: where it is stored how stored messages were answered, and what was said before them.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Runner:
         self._alone = alone
         self._watch = watch
         self._runs: dict[int, Run] = {}
+        self._start = Recall(engine, store).start
         self._flusher = Flusher(broker, clock, self, store)
         self._pacer = Pacer(POLL_CAP)
         self._epoch = ""
@@ -161,7 +163,7 @@ class Runner:
         if self._draining:
             self._broker.release([lease.number for lease in leases])
             return
-        runs = [Run(lease, self._engine, self._flusher, self._clock) for lease in leases]
+        runs = [Run(lease, self._engine, self._flusher, self._clock, self._start) for lease in leases]
         self._runs.update((run.lease.number, run) for run in runs)
         self._claims += 1
         self._empty.clear()

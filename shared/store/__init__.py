@@ -4,7 +4,6 @@ from shared.settings import Settings
 from shared.store.base import Store
 from shared.store.records import (
     Answer,
-    Asked,
     Exchange,
     Place,
     Question,
@@ -19,7 +18,6 @@ NONE = "none"  # the setting of those who want no history
 __all__ = [
     "NONE",
     "Answer",
-    "Asked",
     "Exchange",
     "Place",
     "Question",

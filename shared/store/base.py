@@ -16,10 +16,9 @@ await, and what one caller starts is done in that order.
 """
 
 from asyncio import Future
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-from shared.store.records import Answer, Asked, Place, Question, SessionPage, StoredSession, StoredTurn
+from shared.store.records import Answer, Exchange, Place, Question, SessionPage, StoredSession, StoredTurn
 
 
 class Store(Protocol):
@@ -32,12 +31,10 @@ class Store(Protocol):
         with SessionNotFound where it has been deleted."""
         ...
 
-    def ask(self, question: Question, lacks: Sequence[str] = ()) -> "Future[Asked]":
+    def ask(self, question: Question, *, fresh: bool = False) -> "Future[Answer | None]":
         """Store a message with an open turn, before it is submitted. One whose id is known stays as it is; if it has an
-        answer, that is returned, and it must not run again. Fails with SessionNotFound.
-
-        `lacks`: ids of earlier messages of the session whose exchanges are wanted too, so that the context of the next
-        one costs no reading of its own.
+        answer, that is returned, and it must not run again. `fresh`: the id was made for this message, so that there
+        is nothing to look for. Where there is no such session it is not kept; SessionNotFound may say so.
         """
         ...
 
@@ -62,6 +59,11 @@ class Store(Protocol):
     async def turns(self, session: str, after: int = 0) -> list[StoredTurn]:
         """The session's turns in the order of the conversation: those with an answer above the generation `after`,
         then the open ones. Empty where there is no such session."""
+        ...
+
+    async def context(self, session: str, id: str, room: int) -> list[Exchange]:
+        """The latest exchanges of a session, but for that of the message `id`, that fit into `room` characters,
+        without a gap, oldest first."""
         ...
 
     async def turn(self, session: str, id: str) -> StoredTurn | None:

@@ -16,6 +16,8 @@ class Driver(Protocol):
     """One connection, made when it is needed, made anew behind any failure. Rows are in the order of shared.store.rows.
     Where a count is returned it is that of the rows that were written; -1: not known."""
 
+    journals: bool  # writes go to the journal first, see shared.store.journal
+
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """Run it and commit. Raises what it raises; the fate of the transaction is unknown then."""
         ...
@@ -44,8 +46,8 @@ class Driver(Protocol):
         """Those that are open."""
         ...
 
-    def exchanges(self, connection: Connection, keys: Sequence[Key]) -> Sequence[Sequence[Any]]:
-        """Session, id, generation, content, text: of those that are done and have a text."""
+    def ended(self, connection: Connection, keys: Sequence[Key]) -> Sequence[Key]:
+        """Those that have an answer."""
         ...
 
 

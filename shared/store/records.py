@@ -1,17 +1,16 @@
 """What the store keeps, as frozen structs. Times are milliseconds since 1970."""
 
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from shared.messages import Cursor, Done, Failed
-from shared.request import Params
+from shared.request import Params, Turn
 
 Status = Literal["open", "done", "error"]
 
 
-class StoredSession(msgspec.Struct, frozen=True):
+class StoredSession(msgspec.Struct, frozen=True, array_like=True):
     """A session, without its turns. `title` is for people; `meta` is for whoever made the session (JSON)."""
 
     id: str
@@ -24,7 +23,7 @@ class StoredSession(msgspec.Struct, frozen=True):
     meta: dict[str, Any] = {}
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(msgspec.Struct, frozen=True, array_like=True):
     """What the user sent. `id` is the client's own, unique in the session; `meta` is for the interface by which it came
     (JSON): the store only keeps it."""
 
@@ -37,7 +36,7 @@ class Question(msgspec.Struct, frozen=True):
     meta: dict[str, Any] = {}
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, array_like=True):
     """A generation that has its terminal, which is `end` and stands at `seq` of this attempt. `text` is the reply as a
     reader of the stream holds it, also of one that ended in an error."""
 
@@ -61,18 +60,13 @@ class Answer(msgspec.Struct, frozen=True):
 class Exchange(NamedTuple):
     """What a turn gives to the context of later ones: only a turn that is `done`, and has a text, does."""
 
-    id: str
-    generation: int
     content: str
     text: str
 
-
-class Asked(NamedTuple):
-    """A message is stored. `answer`: it has ended long ago. `exchanges`: those of what was lacked that give one, oldest
-    first."""
-
-    answer: Answer | None = None
-    exchanges: Sequence[Exchange] = ()
+    @property
+    def turns(self) -> tuple[Turn, Turn]:
+        """As a model reads it."""
+        return Turn("user", self.content), Turn("assistant", self.text)
 
 
 class StoredTurn(msgspec.Struct, frozen=True):
@@ -96,7 +90,7 @@ class StoredTurn(msgspec.Struct, frozen=True):
         answer = self.answer
         if answer is None or not isinstance(answer.end, Done) or not answer.text:
             return None
-        return Exchange(self.question.id, answer.generation, self.question.content, answer.text)
+        return Exchange(self.question.content, answer.text)
 
 
 class Place(NamedTuple):

@@ -74,6 +74,17 @@ def of_answer(answer: Answer) -> tuple[Any, ...]:
     )
 
 
+def of_newest(answers: Sequence[Answer]) -> list[tuple[Any, ...]]:
+    """Session, id, ANSWER; each key once: of the same attempt the last one stands."""
+    newest: dict[tuple[str, str], Answer] = {}
+    for answer in answers:
+        key = (answer.session, answer.id)
+        other = newest.get(key)
+        if other is None or (other.generation, other.attempt) <= (answer.generation, answer.attempt):
+            newest[key] = answer
+    return [(*key, *of_answer(answer)) for key, answer in newest.items()]
+
+
 def session_of(row: Sequence[Any]) -> StoredSession:
     """The inverse of `of_session`."""
     id, owner, title, system, model, created_ms, updated_ms, meta = row

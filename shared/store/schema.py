@@ -4,9 +4,21 @@ A message and the generation that answers it are one row: the id of a message ne
 Besides that row only one leaf of one index is written per turn.
 """
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
-HEAD = "0001"  # the newest migration; what this code needs
+HEAD = "0002"  # the newest migration; what this code needs
 
 metadata = MetaData()
 
@@ -51,4 +63,11 @@ turns = Table(
     Column("ended_ms", BigInteger),
     Column("details", Text),  # JSON: usage, timing, receipt, or message; where the terminal stands
     UniqueConstraint("session", "id", name="turns_of_session"),
+)
+
+journal = Table(  # what is on its way into the others: shared.store.journal
+    "journal",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("body", LargeBinary, nullable=False),
 )

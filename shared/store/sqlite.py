@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 
-import msgspec
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import URL
 
@@ -59,7 +58,9 @@ OPEN = Many(
     " ON CONFLICT (id) DO UPDATE SET title = excluded.title WHERE sessions.title = ''",
 )
 ASK = Many(
-    f"INSERT INTO turns ({', '.join(rows.QUESTION)})", len(rows.QUESTION), " ON CONFLICT (session, id) DO NOTHING"
+    f"INSERT INTO turns ({', '.join(rows.QUESTION)}) SELECT * FROM (",
+    len(rows.QUESTION),
+    ") WHERE column1 IN (SELECT id FROM sessions) ON CONFLICT (session, id) DO NOTHING",
 )
 TOUCH = Many(
     "UPDATE sessions SET updated_ms = new.column2 FROM (",
@@ -73,17 +74,17 @@ ANSWER = Many(
     " OR turns.generation = new.column3 AND turns.attempt <= new.column4)",
 )
 WITHDRAW = "DELETE FROM turns WHERE session = ? AND id = ? AND status = 'open'"
-EXCHANGES = Many(
-    "SELECT json_group_array(json_array(turns.session, turns.id, generation, content, text)) FROM (",
+ENDED = Many(
+    "SELECT session, id FROM (",
     2,
-    ") AS lacked CROSS JOIN turns ON turns.session = lacked.column1 AND turns.id = lacked.column2"
-    " WHERE status = 'done' AND text != ''",
+    ") AS asked CROSS JOIN turns ON session = asked.column1 AND id = asked.column2 WHERE status != 'open'",
 )
-_exchanges = msgspec.json.Decoder(list[tuple[str, str, int, str, str]]).decode
 
 
 class SqliteDriver:
     """See Driver."""
+
+    journals = True
 
     def __init__(self, url: URL, *, checked: bool) -> None:
         self._engine = create_engine(
@@ -148,12 +149,12 @@ class SqliteDriver:
         with closing(connection.connection.cursor()) as cursor:
             cursor.executemany(WITHDRAW, given)
 
-    def exchanges(self, connection: Connection, keys: Sequence[Key]) -> list[tuple[str, str, int, str, str]]:
+    def ended(self, connection: Connection, keys: Sequence[Key]) -> list[Key]:
         """See Driver."""
-        found: list[tuple[str, str, int, str, str]] = []
+        found: list[Key] = []
         with closing(connection.connection.cursor()) as cursor:
-            for text, values in EXCHANGES.chunks(keys):
-                found += _exchanges(cursor.execute(text, values).fetchone()[0])
+            for text, values in ENDED.chunks(keys):
+                found += cursor.execute(text, values).fetchall()
         return found
 
 

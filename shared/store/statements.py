@@ -22,7 +22,7 @@ MOST_KEYS = 1_000  # in one SELECT
 
 
 def by_keys(connection: Connection, statement: Any, keys: Sequence[tuple[str, str]]) -> list[Any]:
-    """The rows of ANSWERED or EXCHANGES."""
+    """The rows of ANSWERED."""
     starts = range(0, len(keys), MOST_KEYS)
     return [row for at in starts for row in connection.execute(statement, {"keys": keys[at : at + MOST_KEYS]})]
 
@@ -32,11 +32,6 @@ _SESSION = [sessions.c[name] for name in rows.SESSION]
 
 ANSWERED = select(*_TURN).where(
     tuple_(turns.c.session, turns.c.id).in_(bindparam("keys", expanding=True)), turns.c.status != "open"
-)
-EXCHANGES = select(turns.c.session, turns.c.id, turns.c.generation, turns.c.content, turns.c.text).where(
-    tuple_(turns.c.session, turns.c.id).in_(bindparam("keys", expanding=True)),
-    turns.c.status == "done",
-    turns.c.text != "",
 )
 BURIED = select(tombstones.c.id).where(tombstones.c.id.in_(bindparam("ids", expanding=True)))
 BURY = insert(tombstones)
@@ -60,6 +55,18 @@ TURNS = (
         or_(turns.c.generation > bindparam("after"), turns.c.status == "open"),
     )
     .order_by(turns.c.status == "open", turns.c.generation, turns.c.number)
+)
+CONTEXT = (
+    select(turns.c.generation, turns.c.content, turns.c.text)
+    .where(
+        turns.c.session == bindparam("of"),
+        turns.c.id != bindparam("but"),
+        turns.c.generation < bindparam("below"),
+        turns.c.status == "done",
+        turns.c.text != "",
+    )
+    .order_by(turns.c.generation.desc())
+    .limit(bindparam("limit"))
 )
 ONE_TURN = select(*_TURN).where(turns.c.session == bindparam("of"), turns.c.id == bindparam("which"))
 RENAME = update(sessions).where(sessions.c.id == bindparam("which")).values(title=bindparam("new"))

@@ -27,6 +27,7 @@ class GeneratorEngine:
 
     model = "generator"
     continues = False
+    contextual = False
     blocks = False
     slots = 4
     first_piece_limit = next_piece_limit = 10.0

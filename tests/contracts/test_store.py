@@ -1,13 +1,14 @@
 """S1 to S6 of shared/store/base.py, on every store."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from shared.errors import SessionNotFound
 from shared.messages import Failed
 from shared.request import Params
-from shared.store import Answer, Asked, Exchange, Store
+from shared.store import Answer, Exchange, Store
 from tests.contracts.stores import START, answer, done, exchange, question, session
 
 # --- S1: idempotent -------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ async def test_a_turn_comes_back_as_it_was_stored(store: Store) -> None:
     asked = question(model="big", params=Params(temperature=0.5, stop=("a", "b"), seed=2**62), meta={"parent": "m0"})
     answered = answer(text="Hi \N{SMILING FACE WITH SUNGLASSES}\n'there'")
 
-    assert await store.ask(asked) == Asked()
+    assert await store.ask(asked) is None
     open_turn = await store.turn("s", "m1")
     await store.answer(answered)
     turn = await store.turn("s", "m1")
@@ -71,7 +72,7 @@ async def test_an_id_that_is_known_stays_as_it_is(store: Store) -> None:
     await store.open(session())
     await store.ask(question(content="first"))
 
-    assert await store.ask(question(content="second")) == Asked()
+    assert await store.ask(question(content="second")) is None
     assert [turn.question.content for turn in await store.turns("s")] == ["first"]
 
 
@@ -80,8 +81,8 @@ async def test_an_id_that_has_ended_says_how(store: Store) -> None:
 
     again, new = await asyncio.gather(store.ask(question()), store.ask(question("m2")))
 
-    assert again == Asked(answer())
-    assert new == Asked()
+    assert again == answer()
+    assert new is None
 
 
 async def exchange_of_a_new_session(store: Store) -> None:
@@ -107,16 +108,24 @@ async def test_the_same_id_in_two_sessions_is_two_messages(store: Store) -> None
     assert [(turn.question.content, turn.status) for turn in await store.turns("t")] == [("two", "done")]
 
 
-async def test_a_message_of_an_unknown_session_is_refused_alone(store: Store) -> None:
+async def test_a_message_of_an_unknown_session_is_not_kept(store: Store) -> None:
     await store.open(session())
 
     unknown, known = await asyncio.gather(
         store.ask(question(of="nowhere")), store.ask(question()), return_exceptions=True
     )
 
-    assert isinstance(unknown, SessionNotFound)
-    assert known == Asked()
+    assert unknown is None or isinstance(unknown, SessionNotFound)
+    assert known is None
     assert await store.turns("nowhere") == []
+    assert len(await store.turns("s")) == 1
+
+
+async def test_a_fresh_message_is_stored_as_any_other(store: Store) -> None:
+    await store.open(session())
+
+    assert await store.ask(question(), fresh=True) is None
+    assert [turn.question for turn in await store.turns("s")] == [question()]
 
 
 async def test_a_refused_message_is_taken_back(store: Store) -> None:
@@ -211,8 +220,8 @@ async def test_nothing_brings_a_deleted_session_back(store: Store) -> None:
 
     await store.answer(answer("m2", generation=8))
     for attempt in (store.open(session()), store.ask(question("m3")), store.ask(question("m1"))):
-        with pytest.raises(SessionNotFound):
-            await attempt
+        with contextlib.suppress(SessionNotFound):
+            assert await attempt is None
     for reading in (store.session("s"), store.rename("s", "x"), store.delete("s"), store.annotate("s", "m1", {})):
         with pytest.raises(SessionNotFound):
             await reading
@@ -225,16 +234,13 @@ async def test_what_comes_together_with_a_deleted_session_is_stored(store: Store
     await store.open(session())
     await store.delete("s")
 
-    results = await asyncio.gather(
-        store.open(session()),
-        store.open(session("t")),
-        store.ask(question()),
-        store.ask(question(of="t")),
-        return_exceptions=True,
-    )
+    calls = store.open(session()), store.open(session("t")), store.ask(question()), store.ask(question(of="t"))
+    results = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [isinstance(result, SessionNotFound) for result in results] == [True, False, True, False]
+    assert results[1] is results[3] is None
+    assert [result for result in results if not isinstance(result, SessionNotFound | None)] == []
     assert len(await store.turns("t")) == 1
+    assert await store.turns("s") == []
 
 
 async def test_other_sessions_stay(store: Store) -> None:
@@ -262,7 +268,7 @@ async def test_turns_come_in_the_order_of_the_conversation(store: Store) -> None
     assert [turn.question.id for turn in await store.turns("s", after=8)] == ["a", "c", "d"]
 
 
-async def test_asking_brings_the_exchanges_that_are_lacked(store: Store) -> None:
+async def test_a_context_has_what_was_said_well_in_order(store: Store) -> None:
     await store.open(session())
     for number, id in enumerate(("m1", "m2", "m3")):
         await exchange(store, id, 10 - number, text=f"to {id}")
@@ -270,23 +276,40 @@ async def test_asking_brings_the_exchanges_that_are_lacked(store: Store) -> None
     await store.answer(answer("failed", generation=11, end=Failed("expired", "Too long.", True)))
     await store.ask(question("mute"))
     await store.answer(answer("mute", text="", generation=12))
+    await store.ask(question("m4"))
 
-    asked = await store.ask(question("m4"), ["m1", "m3", "failed", "mute", "unheard of"])
+    context = await store.context("s", "m4", 10_000)
 
-    assert asked.answer is None
-    assert list(asked.exchanges) == [Exchange("m3", 8, "Hello m3", "to m3"), Exchange("m1", 10, "Hello m1", "to m1")]
+    assert context == [Exchange(f"Hello {id}", f"to {id}") for id in ("m3", "m2", "m1")]
+    assert await store.context("s", "m2", 10_000) == [context[0], context[2]]  # an earlier attempt may have ended it
 
 
-async def test_exchanges_are_those_of_the_own_session(store: Store) -> None:
+@pytest.mark.parametrize(("room", "kept"), [(199, 0), (200, 1), (399, 1), (400, 2), (19_999, 99), (10**6, 100)])
+async def test_a_context_ends_where_the_room_does(store: Store, room: int, kept: int) -> None:
+    await store.open(session())
+    for number in range(100):
+        store.ask(question(f"m{number}", f"{number:100}"))
+        store.answer(answer(f"m{number}", f"{number:100}", generation=number + 1))
+
+    context = await store.context("s", "now", room)
+
+    assert [int(exchange.text) for exchange in context] == list(range(100 - kept, 100))
+
+
+async def test_a_context_has_no_gap(store: Store) -> None:
+    await store.open(session())
+    for number, length in enumerate((1, 100, 1)):
+        await exchange(store, f"m{number}", number + 1, text="x" * length)
+
+    assert len(await store.context("s", "now", 50)) == 1
+
+
+async def test_a_context_is_that_of_the_own_session(store: Store) -> None:
     await asyncio.gather(store.open(session("s")), store.open(session("t")))
     await asyncio.gather(exchange(store, "m1", 7, "s", "mine"), exchange(store, "m1", 7, "t", "other"))
 
-    mine, other = await asyncio.gather(store.ask(question("m2"), ["m1"]), store.ask(question("m2", of="t"), ["m1"]))
-
-    assert ([found.text for found in mine.exchanges], [found.text for found in other.exchanges]) == (
-        ["mine"],
-        ["other"],
-    )
+    assert [said.text for said in await store.context("s", "m2", 100)] == ["mine"]
+    assert [said.text for said in await store.context("t", "m2", 100)] == ["other"]
 
 
 async def test_sessions_come_in_pages_the_newest_first(store: Store) -> None:
@@ -347,9 +370,9 @@ async def test_many_at_once(store: Store) -> None:
     await asyncio.gather(*(store.open(session(id)) for id in ids))
     await asyncio.gather(*(store.ask(question(of=id)) for id in ids))
     await asyncio.gather(*(store.answer(answer(of=id, text=id)) for id in ids))
-    asked = await asyncio.gather(*(store.ask(question("m2", of=id), ["m1"]) for id in ids))
+    asked = await asyncio.gather(*(store.ask(question(of=id)) for id in ids))
 
-    assert [one.exchanges[0].text for one in asked] == ids
+    assert [one and one.text for one in asked] == ids
 
 
 async def test_a_caller_may_lose_its_patience(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Conversations: what the hub stores, and what it makes of what is stored."""
 
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from gateway.dialect import Ask
 from gateway.protocol import JsonDialect
 from shared.brokers.state import Limits
 from shared.errors import EngineError
-from shared.messages import Done, Failed, text_sha256
+from shared.messages import Done, Failed, Lease, text_sha256
 from shared.request import decode_request
 from shared.store import Answer, StoredSession
 from shared.window import Window
@@ -33,9 +34,13 @@ async def chats(store: MemoryStore) -> AsyncIterator[Chats]:
         yield chats
 
 
-def context(run: Run) -> list[tuple[str, str]]:
+async def context(store: MemoryStore, run: Run) -> list[tuple[str, str]]:
     """What the engine is given."""
-    return [(turn.role, turn.content) for turn in decode_request(run.lease.request).turns]
+    request = decode_request(run.lease.request)
+    if request.room:
+        exchanges = await store.context(run.lease.session, run.lease.id, request.room)
+        request = request.behind(turn for exchange in exchanges for turn in exchange.turns)
+    return [(turn.role, turn.content) for turn in request.turns]
 
 
 async def store_answer(store: MemoryStore, run: Run, text: str, end: Done | Failed | None = None) -> None:
@@ -45,15 +50,23 @@ async def store_answer(store: MemoryStore, run: Run, text: str, end: Done | Fail
     await store.answer(msgspec.structs.replace(stored, seq=2, nonce=one.nonce))
 
 
-async def turn(chats: Chats, store: MemoryStore, client: Client, id: str, content: str, text: str) -> Run:
+class Turn(NamedTuple):
+    """What a worker had of it."""
+
+    lease: Lease
+    context: list[tuple[str, str]]
+
+
+async def turn(chats: Chats, store: MemoryStore, client: Client, id: str, content: str, text: str) -> Turn:
     """A whole one."""
     client.ask(id, content)
     await chats.settle()
     run = chats.worker.take_one()
+    seen = await context(store, run)
     await store_answer(store, run, text)
     run.done(text)
     await chats.settle()
-    return run
+    return Turn(run.lease, seen)
 
 
 # --- storing --------------------------------------------------------------------------------------------------------
@@ -92,8 +105,10 @@ async def test_without_a_store_nothing_is_different() -> None:
     async with chatting() as chats:
         _, run = await chats.chat()
 
-        assert not decode_request(run.lease.request).stored
-        assert context(run) == [("user", "Hello")]
+        request = decode_request(run.lease.request)
+        assert not request.stored
+        assert not request.room
+        assert [turn.content for turn in request.turns] == ["Hello"]
 
 
 async def test_a_session_that_is_not_to_last_is_not_stored(chats: Chats, store: MemoryStore) -> None:
@@ -141,7 +156,7 @@ async def test_several_turns_are_a_conversation(chats: Chats, store: MemoryStore
 
     run = await turn(chats, store, client, "m3", "three", "3!")
 
-    assert context(run) == [
+    assert run.context == [
         ("system", "Be brief."),
         ("user", "one"),
         ("assistant", "1!"),
@@ -149,7 +164,7 @@ async def test_several_turns_are_a_conversation(chats: Chats, store: MemoryStore
         ("assistant", "2!"),
         ("user", "three"),
     ]
-    assert store.calls.count("turns") == 0  # nothing is read again
+    assert store.calls.count("turns") == 0  # the gateway reads nothing
 
 
 async def test_what_failed_or_said_nothing_is_in_no_context(chats: Chats, store: MemoryStore) -> None:
@@ -164,9 +179,9 @@ async def test_what_failed_or_said_nothing_is_in_no_context(chats: Chats, store:
     client.send("cancel", id="m2")
     await chats.settle()
 
-    run = await turn(chats, store, client, "m3", "three", "3!")
+    third = await turn(chats, store, client, "m3", "three", "3!")
 
-    assert context(run) == [("user", "three")]
+    assert third.context == [("user", "three")]
 
 
 async def test_turns_by_another_gateway_are_in_the_context(chats: Chats, store: MemoryStore) -> None:
@@ -178,8 +193,8 @@ async def test_turns_by_another_gateway_are_in_the_context(chats: Chats, store: 
     second = await turn(chats, store, elsewhere, "m2", "two", "2!")
     third = await turn(chats, store, client, "m3", "three", "3!")
 
-    assert [content for _, content in context(second)] == ["one", "1!", "two"]
-    assert [content for _, content in context(third)] == ["one", "1!", "two", "2!", "three"]
+    assert [content for _, content in second.context] == ["one", "1!", "two"]
+    assert [content for _, content in third.context] == ["one", "1!", "two", "2!", "three"]
 
 
 async def test_a_message_that_waited_in_line_has_the_turn_before_it_in_its_context(
@@ -194,7 +209,7 @@ async def test_a_message_that_waited_in_line_has_the_turn_before_it_in_its_conte
     run.done("1!")
     await chats.settle()
 
-    assert [content for _, content in context(chats.worker.take_one())] == ["one", "1!", "two"]
+    assert [content for _, content in await context(store, chats.worker.take_one())] == ["one", "1!", "two"]
 
 
 async def test_the_context_is_cut_to_the_window(store: MemoryStore) -> None:
@@ -206,7 +221,7 @@ async def test_the_context_is_cut_to_the_window(store: MemoryStore) -> None:
 
         run = await turn(chats, store, client, "m3", "e" * 60, "!")
 
-        assert [content[0] for _, content in context(run)] == ["s", "c", "d", "e"]
+        assert [content[0] for _, content in run.context] == ["s", "c", "d", "e"]
 
 
 async def test_a_message_that_alone_is_too_long_is_refused(store: MemoryStore) -> None:
@@ -223,22 +238,6 @@ async def test_a_message_that_alone_is_too_long_is_refused(store: MemoryStore) -
         assert [stored.question.id for stored in await store.turns(client.session)] == ["m2"]
 
 
-async def test_of_all_conversations_only_so_much_is_kept(store: MemoryStore) -> None:
-    async with chatting(store=store) as chats:
-        assert chats.one.hub._keeping is not None
-        chats.one.hub._keeping.conversations._most = 8
-        first, second = chats.one.client(), chats.one.client()
-        await turn(chats, store, first, "m1", "one", "1!")
-        await turn(chats, store, second, "m1", "one", "1!")
-        await turn(chats, store, first, "m2", "two", "2!")
-        await turn(chats, store, second, "m2", "two", "2!")
-
-        run = await turn(chats, store, first, "m3", "three", "3!")
-
-        assert [content for _, content in context(run)] == ["one", "1!", "two", "2!", "three"]
-        assert "turns" in store.calls
-
-
 async def test_a_lost_memory_leaves_the_conversation(chats: Chats, store: MemoryStore) -> None:
     client = chats.one.client()
     before = await turn(chats, store, client, "m1", "one", "1!")
@@ -248,7 +247,7 @@ async def test_a_lost_memory_leaves_the_conversation(chats: Chats, store: Memory
 
     run = await turn(chats, store, client, "m2", "two", "2!")
 
-    assert [content for _, content in context(run)] == ["one", "1!", "two"]
+    assert [content for _, content in run.context] == ["one", "1!", "two"]
     assert run.lease.generation > before.lease.generation
 
 
@@ -271,7 +270,7 @@ async def test_a_session_that_only_the_store_knows_goes_on(chats: Chats, store: 
 
     said = client.frames[0]
     assert (said["type"], said["resumed"], said["recovered"], said["open"]) == ("session", True, False, [])
-    assert context(run) == [("system", "Be brief."), ("user", "one"), ("assistant", "1!"), ("user", "two")]
+    assert run.context == [("system", "Be brief."), ("user", "one"), ("assistant", "1!"), ("user", "two")]
     assert run.lease.generation > newest
     assert client.types()[-1] == "done"
 
@@ -478,12 +477,13 @@ async def test_two_gateways_that_store_at_the_same_time(chats: Chats, store: Mem
     elsewhere.ask("m2", "two")
     await chats.settle()
     first = chats.worker.take_one()
+    asked = (await context(store, first))[-1][1]
     await store_answer(store, first, "first!")
     first.done("first!")
     await chats.settle()
-    second = chats.worker.take_one()
+    second = await context(store, chats.worker.take_one())
 
-    assert [content for _, content in context(second)][:4] == ["zero", "0!", context(first)[-1][1], "first!"]
+    assert [content for _, content in second][:4] == ["zero", "0!", asked, "first!"]
 
 
 # --- terminals that no worker stored --------------------------------------------------------------------------------

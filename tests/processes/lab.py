@@ -35,6 +35,7 @@ class Lab:
 
     model = "lab"
     continues = True
+    contextual = True
     blocks = False
 
     def __init__(self, engine: Engine, directory: Path) -> None:
@@ -88,6 +89,10 @@ class NotingSink:
     async def relief(self) -> None:
         """See Sink."""
         await self._sink.relief()
+
+    def prompt(self, tokens: int) -> None:
+        """See Sink."""
+        self._sink.prompt(tokens)
 
     def restart(self) -> None:
         """See Sink."""

@@ -13,6 +13,7 @@ import pytest
 from shared.store import StoredTurn
 from shared.store.opening import open_sql
 from tests.postgres import Cluster
+from tests.processes import lab
 from tests.processes.client import JsonClient, echo_of, sha256, text_of
 from tests.processes.service import Process, Service, running_service
 
@@ -48,7 +49,10 @@ async def say(client: JsonClient, id: str, content: str) -> dict[str, Any]:
 
 async def test_a_conversation_outlives_the_whole_service(tmp_path: Path) -> None:
     with running_service(
-        tmp_path, LLM_CHAT_DATABASE_URL=database_in(tmp_path), LLM_CHAT_ECHO_INTERVAL="0.01"
+        tmp_path,
+        **lab.install(tmp_path),  # an engine that reads what was said before
+        LLM_CHAT_DATABASE_URL=database_in(tmp_path),
+        LLM_CHAT_ECHO_INTERVAL="0.01",
     ) as service:
         service.worker()
         gateway = service.gateway()

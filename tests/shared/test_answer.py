@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.answers import then
-from shared.answer import Answer
+from shared.answer import Answer, then
 from shared.errors import BrokerUnavailable, ChatError
 
 

@@ -20,6 +20,7 @@ class Obedient:
 
     model = "obedient"
     continues = False
+    contextual = False
     blocks = True
     slots = 8
     next_piece_limit = math.inf

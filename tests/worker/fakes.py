@@ -42,6 +42,7 @@ class HandEngine:
     """Gives what the test gives through `sinks`."""
 
     model = "hand"
+    contextual = False
     blocks = False
     slots = 4
     first_piece_limit = math.inf

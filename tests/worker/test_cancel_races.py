@@ -26,6 +26,7 @@ class Racer:
 
     model = "racer"
     continues = False
+    contextual = False
     blocks = False
     slots = AT_ONCE
     first_piece_limit = next_piece_limit = math.inf

@@ -205,7 +205,7 @@ STOOD = {"attempt": 2, "visible": True, "text": "Hel", "tally": Tally(2, 2, 5, 7
 
 def test_an_engine_that_continues_goes_on_exactly(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(continues=True, at_once=["lo"]), **STOOD)
-    assert scene.engine.jobs[0] == (REQUEST, "Hel", 2, 2)
+    assert scene.engine.jobs[0] == Job(REQUEST, "Hel", 2, 2, "s_1", "m1")
     scene.sink.finish("stop", Usage(99, 1, False))
     flush = taken(scene.run)
     done = Done("stop", Usage(5, 3, True), Timing(30, 70, 900), text_sha256("Hello"))
@@ -215,7 +215,7 @@ def test_an_engine_that_continues_goes_on_exactly(clock: FakeClock) -> None:
 
 def test_any_other_engine_starts_again(clock: FakeClock) -> None:
     scene = begin(clock, HandEngine(at_once=["Bye"]), **STOOD)
-    assert scene.engine.jobs[0] == (REQUEST, "", 0, 0)
+    assert scene.engine.jobs[0] == Job(REQUEST, session="s_1", id="m1")
     scene.sink.finish("stop")
     flush = taken(scene.run)
     done = Done("stop", Usage(5, 1, True), Timing(30, 70, 900), text_sha256("Bye"))

@@ -14,12 +14,15 @@ from shared.request import GenerationRequest
 
 
 class Job(NamedTuple):
-    """One attempt. `text`, `pieces` and `tokens` are what stands already: empty, unless the engine `continues`."""
+    """One attempt at an answer to the message `id` of a session. `text`, `pieces` and `tokens` are what stands already:
+    empty, unless the engine `continues`."""
 
     request: GenerationRequest
     text: str = ""
     pieces: int = 0
     tokens: int = 0
+    session: str = ""
+    id: str = ""
 
 
 class Sink(Protocol):
@@ -32,6 +35,10 @@ class Sink(Protocol):
 
     async def relief(self) -> None:
         """Return when the sink is no longer congested, or no longer wants anything."""
+        ...
+
+    def prompt(self, tokens: int) -> None:
+        """How long the prompt is, by an estimate, where the request alone does not tell."""
         ...
 
     def restart(self) -> None:
@@ -52,12 +59,16 @@ class Sink(Protocol):
         ...
 
 
+Start = Callable[[Job, Sink], Callable[[], None]]  # see Engine.start
+
+
 class Engine(Protocol):
     """A source of text. One object per engine process, shared by all its attempts."""
 
     model: str  # the name that `started` shows when the request asks for none
     continues: bool  # whether it goes on behind `Job.text` so that the whole is what one attempt would have written;
     # what it cannot go on with it begins again, by `Sink.restart`
+    contextual: bool  # whether it reads the earlier turns of a conversation, or only its newest message
     blocks: bool  # whether it may hold up the event loop: then the supervisor renews its leases
     slots: int  # how many attempts it runs at once when the settings do not say
     first_piece_limit: float  # seconds without a first piece after which an attempt's lease is renewed no longer
@@ -74,7 +85,7 @@ class Engine(Protocol):
 
 def from_generator(
     generate: Callable[[Job], AsyncIterator[str]],
-) -> Callable[[Job, Sink], Callable[[], None]]:
+) -> Start:
     """An engine's `start` made of an async generator of pieces. A ChatError it raises fails the reply with that code,
     anything else with `engine_error`."""
 

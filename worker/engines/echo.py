@@ -113,6 +113,7 @@ class EchoEngine:
 
     model = "echo"
     continues = True
+    contextual = False
     blocks = False
     slots = SLOTS
     first_piece_limit = math.inf

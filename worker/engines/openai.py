@@ -33,6 +33,7 @@ log = structlog.get_logger("openai")
 class OpenAIEngine:
     """See worker.engines.base.Engine."""
 
+    contextual = True
     blocks = False
     slots = SLOTS
 

@@ -17,6 +17,7 @@ class RecordingSink:
         self.room = room  # so many pieces make it congested
         self.tokens = 0
         self.restarts = 0
+        self.prompts: list[int] = []
         self.ends: list[tuple[str, Usage | None] | ChatError] = []
         self.congested = False
         self.abort: Callable[[], None] = lambda: None
@@ -51,6 +52,10 @@ class RecordingSink:
     async def relief(self) -> None:
         """See Sink."""
         await self._until(lambda: not self.congested)
+
+    def prompt(self, tokens: int) -> None:
+        """See Sink."""
+        self.prompts.append(tokens)
 
     def restart(self) -> None:
         """See Sink."""

@@ -38,6 +38,9 @@ class Sink:
             self.relieved.clear()
             await self.relieved.wait()
 
+    def prompt(self, tokens: int) -> None:
+        raise AssertionError
+
     def restart(self) -> None:
         raise AssertionError("echo goes on behind anything")
 
