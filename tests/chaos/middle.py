@@ -40,6 +40,7 @@ class Middle:
 
     module = "shared.brokers.manager"
     ready = "the broker is ready"
+    has_heirs = True  # gateways start the next one themselves
 
     def __init__(self, ground: Ground, directory: Path) -> None:
         self._ground = ground
@@ -77,6 +78,7 @@ class RedisMiddle(Middle):
 
     module = "tests.chaos.redis_process"
     ready = READY
+    has_heirs = False
 
     def __init__(self, ground: Ground, directory: Path) -> None:
         super().__init__(ground, directory)

@@ -32,10 +32,11 @@ class BrokerFreeze(Fault):
 
 
 class BrokerKill(Fault):
-    """A gateway starts the next one, whose memory is empty. What is lost must be said."""
+    """A gateway starts the next one, whose memory is empty: what is lost must be said. Redis is started again here, with
+    all that it had acknowledged: nothing is lost."""
 
     sort = Sort("broker_kill", LANE, 4.0, True)
-    words = "kill -9 of the broker, with the queue that it holds in memory"
+    words = "kill -9 of the broker, with the queue that it holds in memory (Redis: on disk)"
 
     async def cause(self, stage: Stage, occasion: Occasion) -> None:
         """See Fault."""
@@ -43,6 +44,9 @@ class BrokerKill(Fault):
         broker.kill()
         occasion.begun("broker", "broker", [broker.pid])
         stage.journal.write("process", role="broker", name="broker", pid=broker.pid, state="killed")
+        if not stage.cluster.middle.has_heirs:
+            await stage.cluster.broker.ended()
+            stage.cluster.broker.launch()
         await stage.cluster.until(lambda: stage.cluster.broker_pid() not in (0, broker.pid), "the next broker")
         heir = stage.cluster.broker_pid()
         stage.journal.write("process", role="broker", name="broker", pid=heir, state="started")
