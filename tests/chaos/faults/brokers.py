@@ -32,8 +32,8 @@ class BrokerFreeze(Fault):
 
 
 class BrokerKill(Fault):
-    """A gateway starts the next one, whose memory is empty: what is lost must be said. Redis is started again here, with
-    all that it had acknowledged: nothing is lost."""
+    """A gateway starts the next one, whose memory is empty: what is lost must be said. Redis is started again here,
+    with all that it had acknowledged: nothing is lost."""
 
     sort = Sort("broker_kill", LANE, 4.0, True)
     words = "kill -9 of the broker, with the queue that it holds in memory (Redis: on disk)"
@@ -46,7 +46,8 @@ class BrokerKill(Fault):
         stage.journal.write("process", role="broker", name="broker", pid=broker.pid, state="killed")
         if not stage.cluster.middle.has_heirs:
             await stage.cluster.broker.ended()
-            stage.cluster.broker.launch()
+            await stage.cluster.broker.restart()
+            return
         await stage.cluster.until(lambda: stage.cluster.broker_pid() not in (0, broker.pid), "the next broker")
         heir = stage.cluster.broker_pid()
         stage.journal.write("process", role="broker", name="broker", pid=heir, state="started")
