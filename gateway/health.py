@@ -49,7 +49,7 @@ class Health:
         """200, or 503 with the reason in plain words; `?verbose` adds what operators ask next. `?exclude=worker` leaves
         a check out, as often as it is given: a load balancer may send clients here though they will have to wait."""
         stats, stored = await asyncio.gather(self._stats(), self._stored())
-        found = checks(self._hub.stopping, stats, stored=stored)
+        found = checks(self._hub.stopping, stats, stored=stored, trouble=getattr(self._broker, "trouble", ""))
         excluded = request.query_params.getlist("exclude")
         reason = next((why for name, why in found.items() if why != "ok" and name not in excluded), None)
         body: dict[str, Any] = {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
@@ -82,11 +82,12 @@ class Health:
         }
 
 
-def checks(stopping: bool, stats: Stats | None, *, stored: bool = True) -> dict[str, str]:
-    """What is looked at, the gravest first: `ok`, or what is wrong. Without its broker nothing is known of workers."""
+def checks(stopping: bool, stats: Stats | None, *, stored: bool = True, trouble: str = "") -> dict[str, str]:
+    """What is looked at, the gravest first: `ok`, or what is wrong. Without its broker nothing is known of workers.
+    `trouble`: what a broker on the network says of itself, when it can."""
     return {
         "process": STOPPING if stopping else "ok",
-        "broker": NO_BROKER if stats is None else "ok",
+        "broker": trouble or NO_BROKER if stats is None else "ok",
         "store": "ok" if stored else NO_STORE,
         "worker": NO_WORKER if stats is None or not stats.workers else "ok",
     }

@@ -8,7 +8,7 @@ is a call to the broker and a callback on its answer.
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -275,11 +275,15 @@ class Hub:
         log.warning("the broker has lost its memory; telling every session", sessions=len(self._sessions))
         self._stops.forget()
         for session in self._sessions.values():
-            newest, running = session.newest, session.forget()
-            for connection in session.connections:
-                pending = running or connection.outbox.next_index <= newest  # of an ended one it may lack the rest
-                connection.outbox.begin(None, 0)
-                connection.outbox.put(connection.dialect.lost(session.id, pending=pending, open=()))
+            self._tell_loss(session, 0, ())
+
+    def _tell_loss(self, session: LiveSession, first: int, open: Sequence[str]) -> None:
+        """Forget what the broker does not know any more, and say so. `first`: index of the item that comes next."""
+        newest, running = session.newest, session.forget()
+        for connection in session.connections:
+            pending = running or connection.outbox.next_index <= newest  # of an ended one it may lack the rest
+            connection.outbox.begin(None, first)
+            connection.outbox.put(connection.dialect.lost(session.id, pending=pending, open=open))
 
     def _attach_again(self) -> None:
         for session in self._sessions.values():
@@ -294,6 +298,10 @@ class Hub:
 
     def _attached_again(self, session: LiveSession, answer: Attached) -> None:
         self._see_epoch(answer.epoch)
+        if session.is_behind(answer):
+            log.warning("the broker has lost the end of a session; telling it")
+            items = answer.page.items
+            self._tell_loss(session, items[0].index if items else answer.newest + 1, answer.open)
         session.attached(answer)
         for item in answer.page.items:
             if not session.hold_back(item):

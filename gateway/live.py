@@ -119,6 +119,13 @@ class LiveSession:
         note = msgspec.json.encode(ask.meta) if ask.meta else b""
         return Submission(self.id, ask.id, self.generation, encode_request(request), note)
 
+    def is_behind(self, answer: Attached) -> bool:
+        """Whether a broker that has kept its memory lacks the end of what it has told us: a server that was killed, or
+        replaced by its replica, may lose its last second."""
+        running = self.line.running
+        unknown = bool(running) and answer.running != running and answer.ended < running
+        return not answer.page.recovered or unknown
+
     def attached(self, answer: Attached, after: Cursor | None = None) -> None:
         """Learn what the broker knows, and from a reader's cursor what it may have forgotten: a broker without its
         memory and with a clock that was set back would otherwise give generations that are older than the reader's."""

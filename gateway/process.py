@@ -18,7 +18,7 @@ from gateway.hub import Hub
 from gateway.patience import Patience
 from gateway.server import SIGNALS, Server, configure
 from gateway.submitting import Keeping
-from shared.broker import GatewayBroker
+from shared.broker import GatewayBroker, NoBroker
 from shared.brokers import open_gateway_broker
 from shared.children import watch_parent
 from shared.clock import SystemClock
@@ -27,6 +27,7 @@ from shared.settings import Settings
 from shared.store import Store, open_store
 from shared.window import Window
 
+CANNOT_SERVE = 1  # the exit status: it may be otherwise the next time
 WRONG_SETTING = 2  # the exit status: starting again would not help
 CLOSE_TIMEOUT = 0.5  # seconds, for the broker and again for the store
 
@@ -49,11 +50,11 @@ async def _serve(settings: Settings, sockets: list[socket.socket], has_parent: b
     try:
         checks = open_checks(decided(settings, sockets).auth, SystemClock())
         store = await open_store(settings)
-        broker = await _unless_stopped(asyncio.ensure_future(open_gateway_broker(settings, name)))
+        broker = await _unless_stopped(asyncio.ensure_future(open_gateway_broker(settings, name, patient=has_parent)))
     except ValueError as error:
         sys.stderr.write(f"gateway: {error}\n")
         await _close(store)
-        return WRONG_SETTING
+        return CANNOT_SERVE if isinstance(error, NoBroker) and not has_parent else WRONG_SETTING
     if broker is None:
         await _close(store)
         return 0

@@ -7,8 +7,10 @@ import sys
 
 import structlog
 
-from gateway.process import WRONG_SETTING
+from gateway.process import CANNOT_SERVE, WRONG_SETTING
 from gateway.server import SIGNALS
+from shared.broker import NoBroker
+from shared.brokers import check_broker
 from shared.children import Child, Children
 from shared.clock import Clock, SystemClock
 from shared.settings import Settings
@@ -21,6 +23,11 @@ log = structlog.get_logger("gateway")
 
 def supervise(settings: Settings, sockets: list[socket.socket]) -> int:
     """Keep `settings.gateway.processes` gateways until a signal comes; returns the exit status."""
+    try:
+        asyncio.run(check_broker(settings))
+    except ValueError as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return CANNOT_SERVE if isinstance(error, NoBroker) else WRONG_SETTING
     status = asyncio.run(Supervisor(settings, sockets, SystemClock()).run())
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # a late one could only spoil the exit status

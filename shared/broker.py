@@ -30,6 +30,11 @@ from typing import Protocol
 from shared.messages import Accepted, Attached, Batch, Cursor, Flush, Page, Polled, Recalled, Refusal, Stats, Submission
 
 
+class NoBroker(ValueError):
+    """No broker serves us at the address that is set; the message is a sentence for the operator that says what to
+    do."""
+
+
 class GatewayBroker(Protocol):
     """What a gateway process may do. One object per process; its name is the process's."""
 

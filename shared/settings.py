@@ -68,8 +68,9 @@ class Section(BaseModel):
 class BrokerSettings(Section):
     """Which broker."""
 
-    url: Name = "manager:"
-    """where the broker is: manager: in a default directory per user, manager:///some/dir elsewhere"""
+    url: Annotated[Name, Field(repr=False)] = "manager:"
+    """where the broker is: manager: in a default directory per user, manager:///some/dir elsewhere, or \
+redis://user:password@host:6379/0"""
     embedded: bool = True
     """whether a gateway starts the manager broker where none runs; false where something else sees to that"""
 
@@ -397,6 +398,6 @@ def _sentence(error: ValidationError, found: Mapping[tuple[str, ...], str], own:
     if entry.path not in found and not os.environ.get(entry.variable):
         where = f"{DOTENV}: {where}"
     expected = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    secret = entry.path[-1].endswith("_key") or entry.path == ("database", "url")
+    secret = entry.path[-1].endswith("_key") or entry.path in (("broker", "url"), ("database", "url"))
     shown = "" if secret else f" (it is {str(first['input'])[:80]!r})"
     return f"{where}: {expected}{shown}"

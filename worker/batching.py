@@ -16,10 +16,11 @@ MEMORY = 0.7  # share of the past in the running mean of the cost
 class Pacer:
     """The spacing of flushes, or of any other round trips to the broker that are worth grouping. Seconds throughout."""
 
-    __slots__ = ("_began", "_cap", "_cost", "_urgent_cap")
+    __slots__ = ("_began", "_cap", "_cost", "_least", "_urgent_cap")
 
-    def __init__(self, cap: float = CAP, urgent_cap: float = URGENT_CAP) -> None:
+    def __init__(self, cap: float = CAP, urgent_cap: float = URGENT_CAP, least: float = 0.0) -> None:
         self._cap = cap
+        self._least = least  # where nobody waits for a first piece
         self._urgent_cap = urgent_cap
         self._cost = 0.0
         self._began = float("-inf")
@@ -37,5 +38,5 @@ class Pacer:
         if urgent:
             spacing = min(self._urgent_cap, URGENT_PER_COST * self._cost)
         else:
-            spacing = min(self._cap, PER_COST * self._cost)
+            spacing = max(self._least, min(self._cap, PER_COST * self._cost))
         return max(0.0, self._began + spacing - now)

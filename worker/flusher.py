@@ -48,7 +48,7 @@ class Flusher:
         self._clock = clock
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._pacer = Pacer()
+        self._pacer = Pacer(least=getattr(broker, "spacing", 0.0))
         self._offered: list[Run] = []
         self._flying: list[Run] = []  # whose flushes are on their way, place by place
         self._flushes: list[Flush] = []

@@ -29,6 +29,7 @@ from worker.report import Reporter
 from worker.runner import Runner
 
 MODULE = "worker.process"
+CANNOT_WORK = 1  # exit status: it may be otherwise the next time
 MISCONFIGURED = 2  # exit status: starting again would not help
 LONELY = 2.0  # seconds without work after which a process that runs suspects alone ends
 LAST_CLOSE = 0.3  # seconds for the broker, and again for the engine, to say goodbye
@@ -37,7 +38,11 @@ log = structlog.get_logger("engine")
 
 
 class Misconfigured(Exception):
-    """A setting is wrong; the message is a sentence for the operator."""
+    """A setting is wrong; the message is a sentence for the operator, `status` the exit status."""
+
+    def __init__(self, sentence: str, status: int = MISCONFIGURED) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class Identity(NamedTuple):
@@ -98,7 +103,7 @@ async def run(settings: Settings, identity: Identity) -> None:
     try:
         engine = open_engine(settings)
         store = await open_store(settings)
-        broker = await open_worker_broker(settings, worker_name(identity.family, os.getpid()))
+        broker = await open_worker_broker(settings, worker_name(identity.family, os.getpid()), patient=True)
     except ValueError as error:
         raise Misconfigured(str(error)) from None
     garbage.settle()

@@ -10,14 +10,14 @@ from typing import Any
 
 import structlog
 
-from shared.broker import WorkerBroker
+from shared.broker import NoBroker, WorkerBroker
 from shared.brokers import open_worker_broker
 from shared.children import Child, Children
 from shared.clock import Clock, SystemClock
 from shared.errors import BrokerUnavailable
 from shared.settings import Settings
 from worker import engines, report
-from worker.process import MISCONFIGURED, Identity, Misconfigured, within, worker_name
+from worker.process import CANNOT_WORK, MISCONFIGURED, Identity, Misconfigured, within, worker_name
 from worker.renewal import Holdings
 
 SLOW_CHECK = 2.0  # seconds between two looks at the queue of suspects
@@ -165,7 +165,7 @@ async def supervise(settings: Settings) -> int:
         engines.check(settings.engine)
         broker = await open_worker_broker(settings, f"{family}-supervisor")
     except ValueError as error:
-        raise Misconfigured(str(error)) from None
+        raise Misconfigured(str(error), CANNOT_WORK if isinstance(error, NoBroker) else MISCONFIGURED) from None
     ends = report.pair()
 
     def command(alone: bool) -> list[str]:

@@ -34,6 +34,11 @@ class GatewaySide:
         self._link = link
         self._name = name
 
+    @property
+    def trouble(self) -> str:
+        """Why the broker does not answer, as a sentence for the operator; empty where the link cannot tell."""
+        return getattr(self._link, "trouble", "")
+
     def open(
         self, session: str, owner: str, system: str | None, model: str | None, floor: int = 0, epoch: str = ""
     ) -> "Future[None]":
@@ -99,6 +104,11 @@ class WorkerSide:
     def __init__(self, link: Link, name: str) -> None:
         self._link = link
         self._name = name
+
+    @property
+    def spacing(self) -> float:
+        """Seconds that two appends should lie apart where nobody waits for a first piece: where each is dear."""
+        return getattr(self._link, "spacing", 0.0)
 
     async def poll(self, seen: int, held: Sequence[int] | None, free_slots: int, alone: bool = False) -> Polled:
         """See WorkerBroker."""

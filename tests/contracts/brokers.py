@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from shared.broker import GatewayBroker, WorkerBroker
 from shared.brokers import open_gateway_broker, open_worker_broker
+from shared.brokers.limits import limits_of
 from shared.brokers.manager.home import Home
 from shared.brokers.manager.link import ManagerLink
-from shared.brokers.manager.opening import limits_of
 from shared.brokers.memory import MemoryBroker
+from shared.brokers.redis.link import RedisLink
 from shared.brokers.sides import GatewaySide
 from shared.clock import SystemClock
 from shared.messages import (
@@ -41,6 +42,7 @@ from shared.messages import (
     text_sha256,
 )
 from shared.settings import LeaseSettings, QueueSettings, ReplySettings, Settings
+from tests.redis_server import RedisServer
 
 LEASE = 0.8  # seconds: short to wait for, long for a busy machine
 EVERYTHING = 1 << 30
@@ -151,6 +153,38 @@ class Mortal(Manager):
         self._process.kill()
         self._process.wait(5)
         self._process = self._start()
+
+
+class RedisBroker:
+    """In a Redis server, which others may use before and after: it begins with nothing."""
+
+    def __init__(self, settings: Settings, server: RedisServer) -> None:
+        self._settings = settings.model_copy(update={"broker": settings.broker.model_copy(update={"url": server.url})})
+        self.server = server
+        server.empty()
+
+    async def gateway(self, name: str) -> GatewayBroker:
+        return await open_gateway_broker(self._settings, name)
+
+    async def worker(self, name: str) -> WorkerBroker:
+        return await open_worker_broker(self._settings, name)
+
+    async def stop(self) -> None:
+        """No key is left but the two that are meant to be."""
+        assert self.server.keys() <= {"{llm-chat}:meta", "{llm-chat}:dead", "{llm-chat}:spent", "{llm-chat}:spenders"}
+
+    def cut(self, side: GatewayBroker) -> None:
+        """The link of this gateway breaks, its drain under way."""
+        assert isinstance(side, GatewaySide)
+        link = side._link
+        assert isinstance(link, RedisLink)
+        assert link._pair is not None
+        link._pair.wakes.abort()
+
+    def die(self) -> None:
+        """Without a word, and be born again at the same address, with an empty memory."""
+        self.server.kill()
+        self.server.start()
 
 
 class Front:

@@ -9,10 +9,11 @@ import pytest
 from shared.settings import Settings
 from shared.store import Store
 from shared.store.opening import open_sql
-from tests.contracts.brokers import Broker, Manager, Memory, Mortal, Stage, Start, settings
+from tests.contracts.brokers import Broker, Manager, Memory, Mortal, RedisBroker, Stage, Start, settings
 from tests.memory_store import MemoryStore
+from tests.redis_server import RedisServer
 
-BROKERS = ["memory", "manager"]
+BROKERS = ["memory", "manager", "redis"]
 SESSIONS = ["s", "t", "u"]  # all that the tests use
 
 
@@ -24,10 +25,25 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     manager.end()
 
 
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One for all tests of this process; each begins with an empty one."""
+    server = RedisServer()
+    yield server
+    server.remove()
+
+
+def broker_of(request: pytest.FixtureRequest, chosen: Settings, directory: Path) -> Broker:
+    """That of the parameter, for a test alone."""
+    if request.param == "redis":
+        return RedisBroker(chosen, request.getfixturevalue("redis_server"))
+    return Manager(chosen, directory) if request.param == "manager" else Memory(chosen)
+
+
 @pytest.fixture(params=BROKERS)
-async def stage(request: pytest.FixtureRequest, daemon: Manager) -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest, daemon: Manager, tmp_path: Path) -> AsyncIterator[Stage]:
     """A broker that has the usual settings, but for its short leases."""
-    broker: Broker = daemon if request.param == "manager" else Memory(settings())
+    broker: Broker = daemon if request.param == "manager" else broker_of(request, settings(), tmp_path)
     stage = Stage(broker)
     yield stage
     await stage.clear(*SESSIONS)
@@ -41,8 +57,7 @@ async def start(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     stages: list[Stage] = []
 
     async def start(chosen: Settings) -> Stage:
-        manager = request.param == "manager"
-        stages.append(Stage(Manager(chosen, tmp_path / "broker") if manager else Memory(chosen)))
+        stages.append(Stage(broker_of(request, chosen, tmp_path / "broker")))
         return stages[-1]
 
     yield start
@@ -51,10 +66,14 @@ async def start(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await stage.broker.stop()
 
 
-@pytest.fixture
-async def mortal(tmp_path: Path) -> AsyncIterator[tuple[Stage, Mortal]]:
+@pytest.fixture(params=["manager", "redis"])
+async def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Stage, Mortal | RedisBroker]]:
     """A stage whose broker can die and come again."""
-    broker = Mortal(settings(), tmp_path / "broker")
+    broker: Mortal | RedisBroker
+    if request.param == "redis":
+        broker = RedisBroker(settings(), request.getfixturevalue("redis_server"))
+    else:
+        broker = Mortal(settings(), tmp_path / "broker")
     stage = Stage(broker)
     yield stage, broker
     await stage.clear(*SESSIONS)

@@ -1,12 +1,14 @@
 """Gaps, lost links, lost memories: whatever was missed is read again, whatever is gone is said."""
 
+import copy
+
 import pytest
 
 from gateway.patience import Patience
-from shared.brokers.state import Limits
+from shared.brokers.state import BrokerState, Limits
 from shared.errors import SessionNotFound
 from shared.messages import Cursor
-from tests.gateway.chatting import chatting, turns
+from tests.gateway.chatting import Chats, chatting, turns
 
 
 async def test_a_page_for_one_reader_is_no_loss_for_another() -> None:
@@ -352,3 +354,55 @@ async def test_cursors_grow_over_a_loss_even_where_the_clock_was_set_back_and_th
         await chats.settle()
         assert again.text("m2") == "x"
         assert Cursor.parse(again.events[0]["cursor"]) > Cursor.parse(last)
+
+
+def memory_now(chats: Chats) -> BrokerState:
+    """What a server's file holds at this moment: it may be all that is left, in the same epoch."""
+    kept: BrokerState = copy.deepcopy(chats.memory.state, {id(chats.clock): chats.clock})
+    return kept
+
+
+async def test_a_memory_that_has_lost_the_end_of_a_session_is_said_to_that_session_alone() -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        other, other_run = await chats.chat("m1", "a")
+        kept = memory_now(chats)
+        run.say("b")
+        await chats.settle()
+        assert client.text("m1") == "ab"
+        client.new()
+        other.new()
+        chats.memory.state = kept
+        chats.one.lose()
+        await chats.settle()
+        said = client.new()
+        assert (said[0]["type"], said[0]["recovered"], said[0]["open"]) == ("session", False, ["m1"])
+        assert [frame["type"] for frame in said[1:]] == ["started", "delta"]
+        assert other.new() == []
+        other_run.done("c")
+        await chats.settle()
+        assert other.text("m1") == "ac"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_memory_that_has_lost_a_whole_message_says_so(ended: bool) -> None:
+    async with chatting() as chats:
+        client, run = await chats.chat("m1", "a")
+        run.done("b")
+        await chats.settle()
+        kept = memory_now(chats)
+        client.ask("m2")
+        await chats.settle()
+        second = chats.worker.take_one()
+        if ended:
+            second.done("x")
+            await chats.settle()
+        client.new()
+        chats.memory.state = kept
+        chats.one.lose()
+        await chats.settle()
+        first = client.new()[0]
+        assert (first["type"], first["recovered"], first["open"]) == ("session", False, [])
+        client.ask("m3")
+        await chats.settle()
+        assert client.new()[-1]["type"] == "accepted"

@@ -48,3 +48,10 @@ def test_no_wait_is_beyond_the_cap_and_first_pieces_never_wait_longer(costs: lis
     urgent, ordinary = (pacer.wait(100.0 + later, urgent=urgent) for urgent in (True, False))
     assert 0 <= urgent <= ordinary <= CAP + 1e-9
     assert urgent <= URGENT_CAP + 1e-9
+
+
+def test_where_each_is_dear_they_lie_apart_but_a_first_piece_does_not_wait_for_that() -> None:
+    pacer = Pacer(least=0.015)
+    pacer.began(100.0)
+    assert pacer.wait(100.0, urgent=False) == pytest.approx(0.015)
+    assert pacer.wait(100.0, urgent=True) == 0

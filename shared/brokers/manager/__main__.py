@@ -3,8 +3,8 @@
 import sys
 
 from shared import logs
+from shared.brokers.limits import limits_of
 from shared.brokers.manager.home import Home
-from shared.brokers.manager.opening import limits_of
 from shared.brokers.manager.server import serve
 from shared.settings import load
 

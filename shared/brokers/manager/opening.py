@@ -7,23 +7,10 @@ from shared.brokers.manager.daemon import Daemon
 from shared.brokers.manager.home import Home
 from shared.brokers.manager.link import ManagerLink
 from shared.brokers.sides import GatewaySide, WorkerSide
-from shared.brokers.state import Limits
 from shared.settings import Settings
 
 START_SECONDS = 10.0  # for a broker process to come up
 _PAUSE = 0.02
-
-
-def limits_of(settings: Settings) -> Limits:
-    """What the broker process goes by."""
-    return Limits(
-        queue=settings.queue.limit,
-        queue_timeout=settings.queue.timeout,
-        lease=settings.lease.seconds,
-        max_attempts=settings.max_attempts,
-        retention=settings.reply.retention,
-        session_bytes=settings.reply.max_bytes,
-    )
 
 
 async def open_gateway(settings: Settings, name: str) -> GatewaySide:

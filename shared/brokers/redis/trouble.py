@@ -1,0 +1,81 @@
+"""Why a server does not serve us, as one sentence for the operator that says what to do."""
+
+import ssl
+
+from shared.brokers.redis.address import Address
+
+OLDEST = (6, 2)
+PERMISSIONS = "~{llm-chat}:* &{llm-chat}:* +@read +@write +@scripting +@pubsub +@connection +info +time"
+
+
+class Trouble(Exception):
+    """The sentence. `lasting`: waiting will not mend it."""
+
+    def __init__(self, sentence: str, *, lasting: bool = False) -> None:
+        super().__init__(sentence)
+        self.lasting = lasting
+
+
+class Moved(Exception):
+    """In a cluster another server has our keys: host (empty: the same one) and port."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        host, _, port = text.split()[2].rpartition(":")
+        self.host, self.port = host.strip("[]"), int(port)
+
+
+def of_error(address: Address, text: str) -> Exception:
+    """What an error that the server answered means."""
+    kind = text.split(" ", 1)[0]
+    if kind == "MOVED":
+        return Moved(text)
+    at = f"the Redis server at {address.shown}"
+    if kind in ("WRONGPASS", "NOAUTH") or ("AUTH" in text and "password" in text):
+        return Trouble(f"{at} refuses the password: correct the one in LLM_CHAT_BROKER_URL", lasting=True)
+    if kind == "NOPERM" or "ACL failure" in text or "can't run this command" in text:
+        return Trouble(f"{at} does not permit its user what is needed: give it {PERMISSIONS}", lasting=True)
+    if "DB index" in text or "SELECT is not allowed" in text:
+        return Trouble(f"{at} has no such database: correct the number in LLM_CHAT_BROKER_URL", lasting=True)
+    if kind == "OOM":
+        return Trouble(f"{at} is full: raise its maxmemory, with maxmemory-policy noeviction")
+    if kind == "READONLY":
+        return Trouble(f"{at} is a replica: name its master in LLM_CHAT_BROKER_URL")
+    if kind in ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "ASK"):
+        return Trouble(f"{at} is not ready yet ({kind}): wait, or look at its log")
+    if kind == "MISCONF":
+        return Trouble(f"{at} cannot write its file and takes no writes: look at its disk and its log")
+    return Trouble(f"{at} answers with an error that is not known here ({text[:100]})")
+
+
+def of_exception(address: Address, error: BaseException) -> Trouble:
+    """What a connection that could not be made, or did not last, means."""
+    at = f"the Redis server at {address.shown}"
+    if isinstance(error, ConnectionRefusedError):
+        return Trouble(f"{at} refuses the connection: start it, or correct LLM_CHAT_BROKER_URL")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Trouble(
+            f"{at} shows a certificate that is not trusted: name its authority by ssl_ca_certs", lasting=True
+        )
+    if isinstance(error, ssl.SSLError):
+        return Trouble(f"{at} speaks no TLS: use redis:// or set its tls-port", lasting=True)
+    if isinstance(error, TimeoutError):
+        return Trouble(f"{at} does not answer: look whether it is overloaded or behind a firewall")
+    if isinstance(error, ConnectionError | EOFError):
+        return Trouble(f"{at} has closed the connection: look whether it runs, and at its log")
+    return Trouble(f"{at} cannot be reached: correct LLM_CHAT_BROKER_URL, or the network ({_plain(error)})")
+
+
+def of_version(address: Address, version: str) -> Trouble:
+    """It is too old."""
+    oldest = ".".join(map(str, OLDEST))
+    return Trouble(f"the Redis server at {address.shown} is {version}: {oldest} or newer is needed", lasting=True)
+
+
+def too_old(version: str) -> bool:
+    """Versions are compared by their first two numbers."""
+    return tuple(int(part) if part.isdecimal() else 0 for part in version.split(".")[:2]) < OLDEST
+
+
+def _plain(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)[:100]
