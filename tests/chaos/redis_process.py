@@ -4,17 +4,12 @@ What is acknowledged is on disk, so that one that is killed loses nothing; a mem
 """
 
 import os
-import shutil
 from pathlib import Path
 
 from tests.chaos.witness.tape import Tape
+from tests.redis_server import NEEDED, program
 
 READY = "Ready to accept connections"
-
-
-def program() -> str | None:
-    """The server, if there is one."""
-    return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 def main() -> None:
@@ -26,7 +21,7 @@ def main() -> None:
         Tape(Path(os.environ["CHAOS_DIRECTORY"]), "broker").write("memory", epoch="redis")
     command = program()
     if command is None:
-        raise SystemExit("there is no Redis server: apt-get install redis-server")
+        raise SystemExit(NEEDED)
     words = [command, "--bind", host, "--port", port, "--protected-mode", "no", "--dir", str(directory), "--save", ""]
     words += ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
     os.execv(command, words)
