@@ -23,6 +23,7 @@ from tests.processes.service import free_port, until
 
 NAME = "chat.example.org"  # as it stands in the examples
 SITE = "localhost"
+TRIES = 3  # to have a port
 PORTS = ("8081", "8082")  # of the gateways there
 
 
@@ -115,23 +116,41 @@ def command_of(name: str) -> str:
 def running(kind: str, directory: Path, gateways: Sequence[int]) -> Iterator[Proxy]:
     """A proxy (`nginx` or `caddy`) before gateways on these ports, until the block ends."""
     command = command_of(kind)
-    certificate, port = make_certificate(directory), free_port()
-    if kind == "nginx":
-        argv = [command, "-p", str(directory), "-c", str(nginx_config(directory, certificate, port, gateways))]
-    else:
-        argv = [command, "run", "--config", str(caddy_config(directory, certificate, port, gateways))]
-    log = directory / f"{kind}.log"
+    certificate = make_certificate(directory)
     trust = ssl.create_default_context(cafile=str(certificate.chain))
-    environment = {"HOME": str(directory), "PATH": _path()}
-    with log.open("ab") as output:
-        process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    log = directory / f"{kind}.log"
+    port, process = _start(kind, command, directory, certificate, gateways, log)
     try:
-        until(lambda: _listens(port) or process.poll() is not None, 20, kind)
         assert process.poll() is None, log.read_text()
         yield Proxy(port, trust)
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _start(
+    kind: str, command: str, directory: Path, certificate: Certificate, gateways: Sequence[int], log: Path
+) -> tuple[int, "subprocess.Popen[bytes]"]:
+    """Its port and its process, which has ended where it could not serve. A port that was free may be taken by the time
+    that it is asked for."""
+    for _ in range(TRIES):
+        port = free_port()
+        if kind == "nginx":
+            argv = [command, "-p", str(directory), "-c", str(nginx_config(directory, certificate, port, gateways))]
+        else:
+            argv = [command, "run", "--config", str(caddy_config(directory, certificate, port, gateways))]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                argv,
+                env={"HOME": str(directory), "PATH": _path()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        until(lambda: _listens(port) or process.poll() is not None, 20, kind)  # noqa: B023  # it is called here only
+        if process.poll() is None:
+            break
+    return port, process
 
 
 def _path() -> str:

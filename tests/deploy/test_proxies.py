@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.deploy.proxies import Proxy, running
 from tests.processes.client import JsonClient, echo_of, events, sha256, text_of
-from tests.processes.service import Gateway, Service, free_port, running_service
+from tests.processes.service import Gateway, Service, running_service
 
 pytestmark = pytest.mark.timeout(90)
 CHUNKS, INTERVAL = 60, 0.05  # a reply takes three seconds
@@ -44,17 +44,16 @@ class Site:
 async def site(kind: str, directory: Path) -> AsyncIterator[Site]:
     """Ready to be used."""
     settings = {"LLM_CHAT_ECHO_CHUNKS": str(CHUNKS), "LLM_CHAT_ECHO_INTERVAL": str(INTERVAL)}
-    ports = [free_port(), free_port()]
-    with running_service(directory, **settings) as service, running(kind, directory, ports) as proxy:
+    with running_service(directory, **settings) as service:
         service.worker()
-        gateways = [service.gateway(port=port) for port in ports]
+        gateways = [service.gateway(), service.gateway()]
         for gateway in gateways:
             service.ready(gateway)
-        here = Site(service, gateways, proxy)
-        async with here.http() as http:
-            while (await http.get("/livez")).status_code != 200:  # noqa: ASYNC110  # the proxy believes them dead as yet
-                await asyncio.sleep(0.1)
-        yield here
+        with running(kind, directory, [gateway.port for gateway in gateways]) as proxy:
+            here = Site(service, gateways, proxy)
+            async with here.http() as http:
+                assert (await http.get("/livez")).status_code == 200
+            yield here
 
 
 class Talk:
