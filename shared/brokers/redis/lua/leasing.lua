@@ -48,7 +48,11 @@ local function assign()
     if call('EXISTS', WAITING) == 0 then return end
     for _, name in ipairs(call('ZREVRANGE', SEATS, 0, -1)) do
         local w = worker(name)
-        if w then fill(w) else call('ZREM', SEATS, name) end
+        if not w then
+            call('ZREM', SEATS, name)
+        elseif tonumber(call('ZSCORE', WORKERS, name) or now) >= now - LIMIT.longest_poll then
+            fill(w) -- of one that waits for longer nobody hears the answer
+        end
     end
 end
 
