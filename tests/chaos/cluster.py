@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from tests.chaos.middle import MIDDLES, Ground
+from tests.chaos.ground import Ground, far_directory, relays
+from tests.chaos.houses import HOUSES
 from tests.chaos.records import Journal
 from tests.processes.service import ROOT, START_SECONDS, Process, free_port
 
@@ -116,9 +117,9 @@ class Cluster:
         self.journal = journal
         self.broker_directory = directory / "broker"
         self.ground = ground
-        self.middle = MIDDLES[broker](ground, self.broker_directory)
+        self.house = HOUSES[broker](self.broker_directory, ground)
         self.environment = {
-            "LLM_CHAT_BROKER_URL": self.middle.url(),
+            "LLM_CHAT_BROKER_URL": self.house.url,
             "LLM_CHAT_AUTH_KEYS": str(self.broker_directory / "keys.json"),
             "LLM_CHAT_DATABASE_URL": f"sqlite+aiosqlite:///{directory.absolute()}/chat.db",
             "LLM_CHAT_LOG_FORMAT": "json",
@@ -126,7 +127,7 @@ class Cluster:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(INJECT), str(ROOT), os.environ.get("PYTHONPATH")])),
             **settings,
         }
-        self.broker = Node("broker", "broker", self.middle.module, self.middle.settings(), self)
+        self.broker = Node("broker", "broker", self.house.module, self.house.settings, self)
         self._relays: list[Process] = []
         self.gateways: list[Node] = []
         self.workers: list[Node] = []
@@ -137,8 +138,8 @@ class Cluster:
 
     async def start(self, gateways: int, workers: int, worker_settings: Mapping[str, str] | None = None) -> None:
         """All of them, the broker by hand so that it outlives the gateways. Raises NotStarted."""
-        self.broker.launch()
-        await self.until(lambda: self.middle.ready in self.broker.told(), "the broker")
+        self._launch_broker()
+        await self.until(lambda: self.house.ready in self.broker.told(), "the broker")
         for number in range(gateways):
             node = Node("gateway", f"gateway-{number}", "gateway", {"LLM_CHAT_PORT": str(free_port())}, self)
             self.ports[node.name] = int(node.settings["LLM_CHAT_PORT"])
@@ -153,16 +154,34 @@ class Cluster:
             await self.serves(node)
         await self.until_async(self._ready, "readiness")
 
+    def _launch_broker(self) -> None:
+        """Its memory, where it cannot record that itself, begins when nobody can have spoken to it yet."""
+        if self.house.revives:
+            memories = Journal(self.records, "broker-by-hand")
+            memories.write("memory", epoch="unknown")
+            memories.close()
+        self.broker.launch()
+
+    async def next_broker(self, killed: int) -> int:
+        """Whoever is to start the next one does. Returns its process id. Raises NotStarted."""
+        if self.house.revives:
+            await self.broker.ended()
+            self._launch_broker()
+        await self.until(lambda: self.broker_pid() not in (0, killed), "the next broker")
+        return self.broker_pid()
+
     async def _settle_on_hosts(self) -> None:
         """Each node has an address of its own and a way to the broker; nobody but the broker's host may start one."""
         nodes = [*self.gateways, *self.workers]
         for node in nodes:
-            node.settings["LLM_CHAT_BROKER_URL"] = self.middle.url_at(node.name)
+            if self.house.local:
+                node.settings["LLM_CHAT_BROKER_URL"] = f"manager://{far_directory(self.broker_directory, node.name)}"
             node.settings["LLM_CHAT_BROKER_EMBEDDED"] = "false"
         for gateway in self.gateways:
             gateway.settings["LLM_CHAT_HOST"] = self.ground.address(gateway.name)
             gateway.settings["LLM_CHAT_AUTH_MODE"] = "none"
-        for relay in self.middle.relays([node.name for node in nodes]):
+        names = [node.name for node in nodes]
+        for relay in relays(self.ground, self.broker_directory, names) if self.house.local else ():
             log = self.directory / f"relay-{relay.host}.log"
             with self.ground.under(relay.host):
                 self._relays.append(Process("tests.chaos.hosts.relay", {}, log, relay.source, relay.target))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-BROKERS = ("manager", "redis")
+from tests.chaos.houses import HOUSES
+
 GATEWAYS = 2
 LARGEST_SEED = 2**63 - 1
 
@@ -43,7 +44,7 @@ def parse(argv: Sequence[str], scenarios: Sequence[str]) -> Options:
     )
     parser.add_argument("--seconds", type=Between(float, 5, 86_400), default=60.0, help="how long the load lasts")
     parser.add_argument("--seed", type=Between(int, 0, LARGEST_SEED), default=1, help="the same plan for the same seed")
-    parser.add_argument("--broker", choices=BROKERS, default="manager", help="which broker stands in the middle")
+    parser.add_argument("--broker", choices=sorted(HOUSES), default="manager", help="which broker stands in the middle")
     parser.add_argument("--clients", type=Between(int, 10, 5_000), default=160, help="how many talk at the same time")
     parser.add_argument(
         "--port", type=Between(int, 0, 65_536 - GATEWAYS), default=0, help="the first port for clients (0: any)"

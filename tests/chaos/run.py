@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.chaos.cluster import NotStarted
 from tests.chaos.faults.workers import LEASE
 from tests.chaos.figure import Figure
+from tests.chaos.ground import Ground
 from tests.chaos.hosts import Network, why_not
-from tests.chaos.middle import Ground
 from tests.chaos.options import Options
 from tests.chaos.scenarios.scenario import Scenario
 from tests.chaos.stage import Stage

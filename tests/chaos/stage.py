@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from tests.chaos.clients.hall import Hall
 from tests.chaos.clients.plain_client import PlainClient
 from tests.chaos.cluster import Cluster, Node
-from tests.chaos.middle import Ground
+from tests.chaos.ground import Ground
 from tests.chaos.proxy import Door, Passage, Straight, Target
 from tests.chaos.records import Journal
 

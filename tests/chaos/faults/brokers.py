@@ -32,11 +32,10 @@ class BrokerFreeze(Fault):
 
 
 class BrokerKill(Fault):
-    """A gateway starts the next one, whose memory is empty: what is lost must be said. Redis is started again here,
-    with all that it had acknowledged: nothing is lost."""
+    """The next one has an empty memory. What is lost must be said."""
 
     sort = Sort("broker_kill", LANE, 4.0, True)
-    words = "kill -9 of the broker, with the queue that it holds in memory (Redis: on disk)"
+    words = "kill -9 of the broker, with the queue that it holds in memory"
 
     async def cause(self, stage: Stage, occasion: Occasion) -> None:
         """See Fault."""
@@ -44,12 +43,7 @@ class BrokerKill(Fault):
         broker.kill()
         occasion.begun("broker", "broker", [broker.pid])
         stage.journal.write("process", role="broker", name="broker", pid=broker.pid, state="killed")
-        if not stage.cluster.middle.has_heirs:
-            await stage.cluster.broker.ended()
-            await stage.cluster.broker.restart()
-            return
-        await stage.cluster.until(lambda: stage.cluster.broker_pid() not in (0, broker.pid), "the next broker")
-        heir = stage.cluster.broker_pid()
+        heir = await stage.cluster.next_broker(broker.pid)
         stage.journal.write("process", role="broker", name="broker", pid=heir, state="started")
 
 
