@@ -46,14 +46,14 @@ def _lives(process: psutil.Process) -> bool:
 class RedisServer:
     """Serves from `start` to `kill`. `options`: further words of its command line, as in "--appendonly", "yes"."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, port: int = 0) -> None:
         found = program()
         require(found, NEEDED)
         assert found is not None
         self._program = found
         self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix="llm-chat-redis-", dir="/tmp"))  # short: it holds a socket
-        self.port = free_port()
+        self.port = port or free_port()
         self.process: psutil.Process | None = None
         self.start()
 
@@ -75,11 +75,12 @@ class RedisServer:
         pid_file = self.directory / "pid"
         pid_file.unlink(missing_ok=True)
         words += ["--daemonize", "yes", "--pidfile", str(pid_file)]
-        subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=10)
         until = time.monotonic() + 10
         while not self._answers():
             assert time.monotonic() < until, (self.directory / "log").read_text()
-            time.sleep(0.005)
+            if not pid_file.exists():  # also where somebody else had the port for a moment
+                subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=10)
+            time.sleep(0.01)
         self.process = psutil.Process(int(pid_file.read_text()))
 
     def _answers(self) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.houses import HOUSES
 from tests.chaos.options import parse
 
 SCENARIOS = ("reconnect", "triple_kill")
@@ -20,6 +21,13 @@ def test_options_arrive() -> None:
     line = "--seconds 7.5 --seed 9 --broker manager --clients 20 --port 20000 --scenario reconnect --size 3"
     options = parse(line.split(), SCENARIOS)
     assert options == (7.5, 9, "manager", 20, 20000, None, "reconnect", 3)
+
+
+def test_every_broker_has_a_house(tmp_path: Path) -> None:
+    for name, scheme in (("manager", "manager"), ("redis", "redis")):
+        assert parse(["--broker", name], SCENARIOS).broker == name
+        assert HOUSES[name](tmp_path).url.startswith(f"{scheme}://")
+    assert len(HOUSES) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,22 @@
 """A peer's link to the server: calls, long polls, the clockwork, and coming back by itself.
 
-Every call may be repeated without harm, so one whose answer was lost is sent again over the next link; a call that has
-no answer after PATIENCE fails with BrokerUnavailable. A long poll asks once; where there is nothing yet it waits for a
+A long poll asks once; where there is nothing yet it waits for a
 word on the peer's own channel, which is said once until it has asked again.
 """
 
 import asyncio
 import contextlib
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import hiredis
-import msgspec
 import structlog
 
 from shared.answer import Answer
-from shared.brokers.redis import calls, trouble
+from shared.brokers.redis import trouble
 from shared.brokers.redis.address import Address
 from shared.brokers.redis.door import Pair, enter
-from shared.brokers.redis.mending import mend
+from shared.brokers.redis.exchange import Exchange
 from shared.brokers.redis.scripts import scripts
 from shared.brokers.redis.wire import Wire
 from shared.brokers.state import Limits
@@ -29,23 +24,12 @@ from shared.errors import BrokerUnavailable, ChatError
 from shared.messages import Batch, Polled
 
 T = TypeVar("T")
-PATIENCE = 5.0  # seconds that a call may wait for its answer
 SPACING = 0.01  # seconds between two appends of a worker; each costs the server, and every gateway, a round trip
-STALLED = 10.0  # seconds after which a server that answers nothing is given up
 DRAIN_WAIT = 2.0  # seconds that a drain waits at most
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between attempts to link
 SHORT_LIVED = 1.0  # seconds: a link that ends sooner is not tried again at once
 NAMES = {"bury": ("leave", True), "leave_worker": ("leave", False)}  # methods that share a script
 log = structlog.get_logger("broker link")
-
-
-class Call(NamedTuple):
-    """One call under way. `lasting`: it goes over the next link, too."""
-
-    method: str
-    args: tuple[Any, ...]
-    answer: Answer[Any]
-    lasting: bool
 
 
 class RedisLink:
@@ -60,9 +44,7 @@ class RedisLink:
         self._scripts = scripts(limits)
         self._loop = asyncio.get_running_loop()
         self._pair: Pair | None = None
-        self._waiting: deque[Call] = deque()  # to be sent
-        self._sent: deque[Call] = deque()
-        self._flushing = False
+        self._exchange = Exchange(self._scripts, self)
         self._linked = asyncio.Event()
         self._linked_at = float("-inf")
         self._number = 0  # of the link; every new one is a new number to the broker
@@ -70,10 +52,7 @@ class RedisLink:
         self._woken = False
         self._wake: asyncio.Future[None] | None = None  # a long poll that waits for a word
         self._task: asyncio.Task[None] | None = None
-        self._mending: set[asyncio.Task[bool]] = set()
-        self._watch: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._heard_at = 0.0
         self._closing = False
         self._active = False  # something waits or runs
         self.trouble = ""
@@ -88,10 +67,10 @@ class RedisLink:
             raise trouble.of_exception(self._address, ConnectionResetError())
         self._pair = pair
         self._number += 1
-        self._linked_at = self._heard_at = self._loop.time()
+        self._linked_at = self._loop.time()
         self.trouble = ""
         self._linked.set()
-        self._flush()
+        self._exchange.begin(pair.calls)
         self._tick()
 
     def start(self) -> None:
@@ -108,42 +87,15 @@ class RedisLink:
                 await self.connect()
                 break
             except trouble.Trouble as found:
-                self._say(str(found))
+                self.refused(str(found))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
         log.info("linked to the broker", server=self._address.shown)
 
-    def _say(self, sentence: str) -> None:
-        """Once, not at every attempt."""
-        if sentence != self.trouble:
-            log.warning(sentence)
-        self.trouble = sentence
-
     def _on_lost(self, wire: Wire) -> None:
         if self._pair is None or wire not in self._pair:
             return  # of a link that was given up already, or is not there yet
-        self._lose(str(trouble.of_exception(self._address, ConnectionResetError())))
-
-    def _lose(self, sentence: str) -> None:
-        """Both wires end together; what was sent goes first over the next link."""
-        pair, self._pair = self._pair, None
-        if pair is None:
-            return
-        if not self._closing:
-            self._say(sentence)
-        self._linked.clear()
-        under_way = (*self._sent, *self._waiting)
-        self._sent.clear()
-        self._waiting = deque(call for call in under_way if call.lasting)
-        for call in under_way:
-            if not call.lasting:
-                self._settle(call, ConnectionResetError())
-        if self._ticker is not None:
-            self._ticker.cancel()
-        self._rouse()
-        pair.abort()
-        if not self._closing:
-            self.start()
+        self.broken(str(trouble.of_exception(self._address, ConnectionResetError())))
 
     async def close(self, goodbye: str, name: str) -> None:
         """Say goodbye if the broker is there, wait at most a second for that, and end the link."""
@@ -155,15 +107,9 @@ class RedisLink:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        for mending in tuple(self._mending):
-            mending.cancel()
-        for timer in (self._watch, self._ticker):
-            if timer is not None:
-                timer.cancel()
         pair = self._pair
-        self._lose("")
-        self._fail(list(self._waiting))
-        self._waiting.clear()
+        self.broken("")
+        self._exchange.close()
         if pair is not None:
             await asyncio.wait([pair.calls.ended, pair.wakes.ended], timeout=0.5)
 
@@ -172,141 +118,35 @@ class RedisLink:
     def call(self, method: str, *args: Any) -> Answer[Any]:
         """See shared.brokers.sides.Link."""
         if method == "stats" and self.trouble:  # nobody is served by waiting for figures
-            return self._failed(BrokerUnavailable())
+            answer: Answer[Any] = Answer(self._loop.time(), self._loop)
+            answer.bring_error(BrokerUnavailable())
+            return answer
         if method in NAMES:
             method, *rest = NAMES[method]
             args = (*args, *rest)
-        return self._call(method, args, lasting=True)
+        return self._exchange.call(method, args, lasting=True)
 
-    def _call(self, method: str, args: tuple[Any, ...], *, lasting: bool) -> Answer[Any]:
-        loop = self._loop
-        answer: Answer[Any] = Answer(loop.time(), loop)
-        self._waiting.append(Call(method, args, answer, lasting))
-        if self._watch is None:
-            self._watch = loop.call_later(PATIENCE / 10, self._check_patience)
-        if not self._flushing and self._pair is not None:
-            self._flushing = True
-            loop.call_soon(self._flush)
-        return answer
+    def refused(self, sentence: str) -> None:
+        """See exchange.Owner. Said once, not at every attempt."""
+        if sentence != self.trouble:
+            log.warning(sentence)
+        self.trouble = sentence
 
-    def _failed(self, error: Exception) -> Answer[Any]:
-        answer: Answer[Any] = Answer(self._loop.time(), self._loop)
-        answer.bring_error(error)
-        return answer
-
-    def _flush(self) -> None:
-        """Send what waits, in one write."""
-        self._flushing = False
-        if self._pair is None or not self._waiting:
+    def broken(self, sentence: str) -> None:
+        """See exchange.Owner. Both wires end together."""
+        pair, self._pair = self._pair, None
+        if pair is None:
             return
-        waiting, self._waiting = self._waiting, deque()
-        if not self._sent:
-            self._heard_at = self._loop.time()
-        self._sent.extend(waiting)
-        self._pair.calls.send(
-            [(calls.command(self._scripts[call.method], call.method, call.args), self._answered) for call in waiting]
-        )
-
-    def _answered(self, answer: Any) -> None:
-        """Of the first that was sent. What comes of a link that was given up is nobody's."""
-        if not self._sent:
-            return
-        self._heard_at = self._loop.time()
-        if isinstance(answer, hiredis.ReplyError) and self._lost_by(str(answer)):
-            return
-        call = self._sent.popleft()
-        try:
-            if isinstance(answer, hiredis.ReplyError):
-                raise self._refused(call, str(answer))
-            result, owed = calls.result(call.method, answer)
-        except calls.NoMemory:
-            self._sent.appendleft(call)
-            self._lose("the broker's memory was emptied")
-        except ChatError as error:
-            self._settle(call, error)
-        except msgspec.DecodeError:
-            self._unreadable(call)
-        else:
-            self._pay(call, result, owed)
-
-    def _lost_by(self, error: str) -> bool:
-        """Whether it says that this is not the server to ask, or that it must be greeted again."""
-        kind = error.split(" ", 1)[0]
-        if kind in ("OOM", "ERR", "WRONGTYPE", "MISCONF", "BUSY") or "OOM command" in error:
-            return False
-        found = trouble.of_error(self._address, error)
-        self._lose(str(found) if kind != "NOSCRIPT" else "the server has lost the scripts")
-        return True
-
-    def _refused(self, call: Call, error: str) -> ChatError:
-        """A call alone that failed."""
-        if "OOM command" in error or error.startswith(("MISCONF", "BUSY")):
-            kind = "OOM " if "OOM command" in error else ""
-            self._say(str(trouble.of_error(self._address, kind + error)))
-            return BrokerUnavailable()
-        log.error("a script failed", method=call.method, error=error[:1000])
-        return ChatError()
-
-    def _unreadable(self, call: Call) -> None:
-        """Something is stored that is none of ours, or was spoilt: it is put aside, and the call made again."""
-        if call.method in ("attach", "read"):
-            session = call.args[1] if call.method == "attach" else call.args[0]
-            mending = self._loop.create_task(mend(self._call, session))
-            self._mending.add(mending)
-            mending.add_done_callback(partial(self._mended, call))
-            return
-        log.error("what the broker answers cannot be read", method=call.method)
-        self._settle(call, ChatError())
-        if call.method == "batch":  # attaching anew finds which session it is
-            self._lose("what was brought could not be read")
-
-    def _mended(self, call: Call, mending: "asyncio.Task[bool]") -> None:
-        self._mending.discard(mending)
-        if mending.cancelled() or mending.exception() is not None or not mending.result():
-            self._settle(call, ChatError())
-        else:
-            self._waiting.append(call)
-            self._flush()
-
-    def _pay(self, call: Call, result: Any, owed: Sequence[calls.Owed]) -> None:
-        """Make the terminals that a script could not make; then the call has its answer."""
-        if not owed:
-            self._settle(call, result)
-            return
-        left = len(owed)
-
-        def paid(_: "asyncio.Future[Any]") -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self._settle(call, result)
-
-        for terminal in owed:
-            self._call("finish", terminal.finish(), lasting=True).add_done_callback(paid)
-
-    def _settle(self, call: Call, result: Any) -> None:
-        try:
-            if isinstance(result, Exception):
-                call.answer.bring_error(result)
-            else:
-                call.answer.bring(result)
-        except Exception as error:  # of whoever took it: the others are to have theirs
-            self._loop.call_exception_handler({"message": f"{call.method}: its answer", "exception": error})
-
-    def _check_patience(self) -> None:
-        """Fail what has waited too long, and give up a server that is silent. Stopped when nothing is under way."""
-        now = self._loop.time()
-        limit = now - PATIENCE
-        self._fail([call for call in (*self._sent, *self._waiting) if call.lasting and call.answer.made_at <= limit])
-        self._waiting = deque(call for call in self._waiting if not (call.answer.settled or call.answer.done()))
-        if self._sent and self._heard_at <= now - STALLED:
-            self._lose(str(trouble.of_exception(self._address, TimeoutError())))
-        busy = self._sent or self._waiting
-        self._watch = self._loop.call_later(PATIENCE / 10, self._check_patience) if busy else None
-
-    def _fail(self, failed: list[Call]) -> None:
-        for call in failed:
-            self._settle(call, BrokerUnavailable())
+        if not self._closing:
+            self.refused(sentence)
+        self._linked.clear()
+        self._exchange.end()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._rouse()
+        pair.abort()
+        if not self._closing:
+            self.start()
 
     # --- long polls --------------------------------------------------------------------------------------------------
 
@@ -341,7 +181,7 @@ class RedisLink:
         link = self._number
         if self._drained[0] != link:
             self._woken = False
-            number, batch = await self._call("drain", (gateway, link, True), lasting=False)
+            number, batch = await self._exchange.call("drain", (gateway, link, True), lasting=False)
             self._drained = (link, number)
         else:
             number, batch = self._drained[1], None
@@ -349,7 +189,7 @@ class RedisLink:
         while batch is None:
             early = await self._word(until)
             self._check(link)
-            batch = await self._call("batch", (gateway, number, not early), lasting=False)
+            batch = await self._exchange.call("batch", (gateway, number, not early), lasting=False)
         return batch  # type: ignore[no-any-return]
 
     async def poll(self, worker: str, seen: int, held: Sequence[int] | None, free_slots: int, alone: bool) -> Polled:
@@ -358,12 +198,12 @@ class RedisLink:
 
     async def _poll(self, worker: str, args: tuple[Any, ...]) -> Polled:
         self._woken, link = False, self._number
-        number, answer = await self._call("poll", args, lasting=False)
+        number, answer = await self._exchange.call("poll", args, lasting=False)
         until = self._loop.time() + self._limits.lease / 3
         while answer is None:
             early = await self._word(until)
             self._check(link)
-            answer = await self._call("polled", (worker, number, not early), lasting=False)
+            answer = await self._exchange.call("polled", (worker, number, not early), lasting=False)
         return answer.polled()  # type: ignore[no-any-return]
 
     async def _until_answered(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -388,7 +228,7 @@ class RedisLink:
         """Let the broker's time pass: whoever comes first does it, the others find it done."""
         self._ticker = None
         least = self._limits.tick * 0.7
-        self._call("tick", (least,), lasting=False).add_done_callback(self._ticked)
+        self._exchange.call("tick", (least,), lasting=False).add_done_callback(self._ticked)
 
     def _ticked(self, ticked: "asyncio.Future[bool | None]") -> None:
         done = None if ticked.cancelled() or ticked.exception() is not None else ticked.result()

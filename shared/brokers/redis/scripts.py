@@ -74,7 +74,6 @@ def _constants(limits: Limits) -> dict[str, Any]:
     return {
         **limits._asdict(),
         "idle_tick": limits.idle_tick,
-        "longest_poll": limits.longest_poll,
         "ttl": ttl(limits),
         "dead": DEAD_LETTERS,
         "dead_ttl": DEAD_SECONDS,

@@ -1,11 +1,15 @@
 """Why a server does not serve us, as one sentence for the operator that says what to do."""
 
+import re
 import ssl
 
 from shared.brokers.redis.address import Address
 
 OLDEST = (6, 2)
 PERMISSIONS = "~{llm-chat}:* &{llm-chat}:* +@read +@write +@scripting +@pubsub +@connection +info +time"
+
+
+_INNER = re.compile(r"\b(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN)\b")
 
 
 class Trouble(Exception):
@@ -20,14 +24,20 @@ class Moved(Exception):
     """In a cluster another server has our keys: host (empty: the same one) and port."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        super().__init__("the keys are on another node of the Redis cluster now")
         host, _, port = text.split()[2].rpartition(":")
         self.host, self.port = host.strip("[]"), int(port)
 
 
+def kind_of(text: str) -> str:
+    """The first word of an error, or that of the one which stopped a script."""
+    inner = _INNER.search(text)
+    return inner[1] if inner else text.split(" ", 1)[0]
+
+
 def of_error(address: Address, text: str) -> Exception:
     """What an error that the server answered means."""
-    kind = text.split(" ", 1)[0]
+    kind = kind_of(text)
     if kind == "MOVED":
         return Moved(text)
     at = f"the Redis server at {address.shown}"
@@ -41,7 +51,7 @@ def of_error(address: Address, text: str) -> Exception:
         return Trouble(f"{at} is full: raise its maxmemory, with maxmemory-policy noeviction")
     if kind == "READONLY":
         return Trouble(f"{at} is a replica: name its master in LLM_CHAT_BROKER_URL")
-    if kind in ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "ASK"):
+    if kind in ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "BUSY", "TRYAGAIN", "ASK"):
         return Trouble(f"{at} is not ready yet ({kind}): wait, or look at its log")
     if kind == "MISCONF":
         return Trouble(f"{at} cannot write its file and takes no writes: look at its disk and its log")
@@ -62,7 +72,9 @@ def of_exception(address: Address, error: BaseException) -> Trouble:
     if isinstance(error, TimeoutError):
         return Trouble(f"{at} does not answer: look whether it is overloaded or behind a firewall")
     if isinstance(error, ConnectionError | EOFError):
-        return Trouble(f"{at} has closed the connection: look whether it runs, and at its log")
+        return Trouble(
+            f"{at} has closed the connection: look whether it runs, whether it wants TLS (rediss://), and at its log"
+        )
     return Trouble(f"{at} cannot be reached: correct LLM_CHAT_BROKER_URL, or the network ({_plain(error)})")
 
 

@@ -35,6 +35,12 @@ class Wire(asyncio.Protocol):
         """Whether it has not ended yet."""
         return self._transport is not None
 
+    @property
+    def talks_to_itself(self) -> bool:
+        """Whether its two ends are the same."""
+        ends = [self._transport.get_extra_info(end) for end in ("sockname", "peername")] if self._transport else [0, 1]
+        return bool(ends[0] == ends[1])
+
     def send(self, requests: Sequence[tuple[Sequence[Any], Answered]]) -> None:
         """Send them in one write; each gets its answer, or nothing where the wire ends first. An error is an answer:
         a hiredis.ReplyError."""
@@ -106,6 +112,8 @@ async def open_wire(
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await loop.create_connection(lambda: wire, address.host, address.port, ssl=address.tls)
+            if wire.talks_to_itself:  # as a socket can where nobody listens on a port of the range for clients
+                raise ConnectionRefusedError
             if address.password:
                 await wire.ask(b"AUTH", *filter(None, (address.user, address.password)))
             if address.database:

@@ -27,12 +27,6 @@ class Limits(NamedTuple):
         return min(0.25, self.lease / 12)
 
     @property
-    def longest_poll(self) -> float:
-        """How long a poll of a worker may have waited and still be answered: it waits for a third of a lease, and its
-        end may take a while to arrive."""
-        return self.lease / 2
-
-    @property
     def idle_tick(self) -> float:
         """The same while nothing is: less than the third of a lease that counts as a pause (G6), so that a lease given
         meanwhile is not begun anew at the next tick."""

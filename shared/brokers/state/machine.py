@@ -326,10 +326,8 @@ class BrokerState:
         return subscriber
 
     def _assign(self) -> None:
-        """Give what waits to the workers whose poll waits, the freest first. One that has waited for longer than polls
-        do has nobody any more who would hear its answer."""
-        since = self._clock.now() - self._limits.longest_poll
-        seats = [seat for seat in self._seats.values() if seat.parked and seat.free > 0 and seat.seen_at >= since]
+        """Give what waits to the workers whose poll waits, the freest first."""
+        seats = [seat for seat in self._seats.values() if seat.parked and seat.free > 0]
         if len(seats) > 1:
             seats.sort(key=lambda seat: -seat.free)
         for seat in seats:

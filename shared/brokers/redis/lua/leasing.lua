@@ -48,11 +48,7 @@ local function assign()
     if call('EXISTS', WAITING) == 0 then return end
     for _, name in ipairs(call('ZREVRANGE', SEATS, 0, -1)) do
         local w = worker(name)
-        if not w then
-            call('ZREM', SEATS, name)
-        elseif tonumber(call('ZSCORE', WORKERS, name) or now) >= now - LIMIT.longest_poll then
-            fill(w) -- of one that waits for longer nobody hears the answer
-        end
+        if w and now - w.since <= LIMIT.lease / 2 then fill(w) else call('ZREM', SEATS, name) end
     end
 end
 

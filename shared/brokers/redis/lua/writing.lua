@@ -54,13 +54,16 @@ local function settle(r) -- the lease is over: from here on its attempt is fence
     call('SREM', K .. 'wk:' .. name .. ':h', n)
     call('HSET', r.key, 'worker', '')
     r.worker = ''
-    local w = worker(name)
+    local w, fetched = worker(name), true
     if w then
         for at = #w.leases, 1, -1 do
-            if w.leases[at] == r.lease then table.remove(w.leases, at) end
+            if w.leases[at] == r.lease then
+                table.remove(w.leases, at)
+                fetched = false
+            end
         end
     end
-    return w
+    return w, fetched
 end
 
 local function tell_lost(w, lease)
@@ -122,7 +125,7 @@ end
 local function finish(s, r, reason) -- the broker ends a reply itself, in an attempt that fences all others
     if r.worker ~= '' then
         local lease = r.lease
-        tell_lost(settle(r), lease)
+        tell_lost((settle(r)), lease)
     end
     call('HDEL', WRITTEN, num(r.lease))
     begin_attempt(r)
@@ -141,10 +144,10 @@ end
 
 local function free(s, r, blame, told)
     local lease = r.lease
-    local w = settle(r)
+    local w, fetched = settle(r)
     if not told then tell_lost(w, lease) end
     if r.cancel then return finish(s, r, 'cancelled') end
-    if blame then
+    if blame and fetched then -- what its worker has never heard of is nobody's fault
         r.crashes = r.crashes + 1
         if not r.fruitful then r.fruitless = r.fruitless + 1 end
         call('HSET', r.key, 'crashes', r.crashes, 'fruitless', r.fruitless)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.brokers.redis import link as link_module
+from shared.brokers.redis import exchange
 from shared.brokers.redis.address import parse
 from shared.brokers.redis.link import RedisLink
 from shared.brokers.sides import GatewaySide, WorkerSide
@@ -14,7 +14,7 @@ from shared.brokers.state import Limits
 from shared.errors import BrokerUnavailable
 from shared.messages import Flush, Refusal, text_of
 from tests.contracts.brokers import Attempt, Back, Front
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, free_port
 
 LIMITS = Limits(lease=0.8)
 
@@ -92,13 +92,13 @@ async def renew(back: Back, attempt: Attempt) -> None:
 async def test_a_pause_gives_one_entry_per_write_and_ends_no_lease(
     peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "PATIENCE", 0.4)
+    monkeypatch.setattr(exchange, "PATIENCE", 0.4)
     await write_through_a_pause(peers, 1.5)
 
 
 async def test_a_pause_that_is_too_long_for_a_link_does_neither(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "PATIENCE", 0.4)
-    monkeypatch.setattr(link_module, "STALLED", 0.6)
+    monkeypatch.setattr(exchange, "PATIENCE", 0.4)
+    monkeypatch.setattr(exchange, "STALLED", 0.6)
     await write_through_a_pause(peers, 1.5)
 
 
@@ -215,6 +215,20 @@ async def test_a_full_server_stores_nothing_and_says_so_and_goes_on_when_there_i
     await draining
     assert text_of(await peers.front.kept()) == "one two "
     await until(lambda: not (peers.links[0].trouble or peers.links[1].trouble))
+
+
+async def test_a_replica_is_known_and_its_promotion_noticed(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The former master of a failover, before the address leads to the new one."""
+    monkeypatch.setattr(exchange, "PATIENCE", 1.0)
+    attempt = await peers.attempt()
+    peers.server.run("REPLICAOF", "127.0.0.1", str(free_port()))
+    flush = attempt.flush("text", end=True)
+    with pytest.raises(BrokerUnavailable):
+        await peers.back.side.append([flush])
+    assert "is a replica: name its master" in peers.links[1].trouble
+    peers.server.run("REPLICAOF", "NO", "ONE")
+    assert await append_for_sure(peers.back, flush) == []
+    assert text_of(await peers.front.kept()) == "text"
 
 
 async def test_every_key_expires(peers: Peers) -> None:

@@ -326,13 +326,3 @@ def test_attempts_in_all_are_limited() -> None:
     assert isinstance(failed, Failed)
     assert failed.code == "worker_lost"
     assert desk.poll().leases == []
-
-
-def test_a_poll_that_waits_for_longer_than_polls_do_gets_nothing_any_more() -> None:
-    """Its answer could not be delivered, and the reply would wait for the end of a lease that nobody knows of."""
-    desk = Desk()
-    number = desk.state.poll("w", 0, None, 1, False)
-    desk.pass_time(desk.limits.longest_poll + 0.25)
-    desk.submit()
-    assert desk.state.polled("w", number, final=False) is None
-    assert desk.lease("w2").attempt == 1

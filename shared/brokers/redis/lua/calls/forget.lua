@@ -16,7 +16,7 @@ end
 local open = s.running ~= '' and reply(sid, s.running)
 if open and open.worker ~= '' then
     local lease = open.lease
-    tell_lost(settle(open), lease)
+    tell_lost((settle(open)), lease)
 elseif open then
     leave_queue(open.entry, s.owner)
 end

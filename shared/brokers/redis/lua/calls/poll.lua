@@ -2,7 +2,7 @@
 -- args: worker, seen, held (false: none), free slots, alone, ask (bring at once what there is)
 local w = worker(args[1], true)
 w.polls = math.max(w.polls, args[2]) + 1
-w.parked, w.told, w.free, w.alone = true, false, args[4], args[5]
+w.parked, w.told, w.free, w.alone, w.since = true, false, args[4], args[5], now
 call('ZADD', WORKERS, now, w.name)
 local stray = {}
 if args[2] < w.answered then -- the last answer never arrived
