@@ -8,6 +8,9 @@ from tests.chaos.ground import PORT, Ground
 from tests.processes.service import free_port
 
 
+HERE = Ground()  # all on this machine
+
+
 class House(NamedTuple):
     """`module` is started as the broker's process and prints `ready`. `revives`: when it is killed the harness starts
     the next one, whose memory is empty, and records that; else a gateway does, and the next one records it itself.
@@ -21,12 +24,12 @@ class House(NamedTuple):
     local: bool
 
 
-def manager(directory: Path, ground: Ground) -> House:
+def manager(directory: Path, ground: Ground = HERE) -> House:
     """The embedded one, started by hand so that it outlives the gateways."""
     return House(f"manager://{directory}", "shared.brokers.manager", "the broker is ready", {}, False, True)
 
 
-def redis(directory: Path, ground: Ground) -> House:
+def redis(directory: Path, ground: Ground = HERE) -> House:
     """A Redis server that keeps no file: what it loses when it is killed is all it had."""
     host = ground.address("broker")
     port = str(free_port() if ground.network is None else PORT)
@@ -35,4 +38,4 @@ def redis(directory: Path, ground: Ground) -> House:
     return House(url, "tests.chaos.redis_node", "Ready to accept connections", settings, True, False)
 
 
-HOUSES: Mapping[str, Callable[[Path, Ground], House]] = {"manager": manager, "redis": redis}
+HOUSES: Mapping[str, Callable[..., House]] = {"manager": manager, "redis": redis}
