@@ -7,7 +7,6 @@ from typing import NamedTuple
 from tests.chaos.ground import PORT, Ground
 from tests.processes.service import free_port
 
-
 HERE = Ground()  # all on this machine
 
 
