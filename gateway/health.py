@@ -46,10 +46,12 @@ class Health:
         return JSONResponse({"status": "alive"}, headers=_NEVER_CACHED)
 
     async def readyz(self, request: Request) -> JSONResponse:
-        """200, or 503 with the reason in plain words; `?verbose` adds what operators ask next."""
+        """200, or 503 with the reason in plain words; `?verbose` adds what operators ask next. `?exclude=worker` leaves
+        a check out, as often as it is given: a load balancer may send clients here though they will have to wait."""
         stats, stored = await asyncio.gather(self._stats(), self._stored())
         found = checks(self._hub.stopping, stats, stored=stored, trouble=getattr(self._broker, "trouble", ""))
-        reason = next((reason for reason in found.values() if reason != "ok"), None)
+        excluded = request.query_params.getlist("exclude")
+        reason = next((why for name, why in found.items() if why != "ok" and name not in excluded), None)
         body: dict[str, Any] = {"status": "ready"} if reason is None else {"status": "unready", "reason": reason}
         if "verbose" in request.query_params:
             body |= self._details(found, stats)

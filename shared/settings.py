@@ -71,6 +71,8 @@ class BrokerSettings(Section):
     url: Annotated[Name, Field(repr=False)] = "manager:"
     """where the broker is: manager: in a default directory per user, manager:///some/dir elsewhere, or \
 redis://user:password@host:6379/0"""
+    embedded: bool = True
+    """whether a gateway starts the manager broker where none runs; false where something else sees to that"""
 
 
 class DatabaseSettings(Section):

@@ -26,6 +26,7 @@ class Readiness(msgspec.Struct, omit_defaults=True):
 
 
 _VERBOSE = Parameter("verbose", "query", "Say more.", {"type": "string"})
+_EXCLUDE = Parameter("exclude", "query", "A check to leave out; may be given several times.", {"type": "string"})
 
 PATHS: Paths = {
     "/livez": {"GET": Operation("Whether the process serves.", {200: Content("It does.", Liveness)})},
@@ -33,7 +34,7 @@ PATHS: Paths = {
         "GET": Operation(
             "Whether it can do its work now.",
             {200: Content("It can.", Readiness), 503: Content("It cannot.", Readiness)},
-            parameters=(_VERBOSE,),
+            parameters=(_VERBOSE, _EXCLUDE),
         )
     },
 }

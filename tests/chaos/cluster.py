@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.ground import Ground, far_directory, relays
 from tests.chaos.houses import HOUSES
 from tests.chaos.records import Journal
 from tests.processes.service import ROOT, START_SECONDS, Process, free_port
@@ -47,7 +48,8 @@ class Node:
     def launch(self) -> None:
         """Start the process; does not wait."""
         environment = {**self._cluster.environment, **self.settings}
-        self.process = Process(self._module, environment, self._cluster.directory / f"{self.name}.log")
+        with self._cluster.ground.under(self.name):
+            self.process = Process(self._module, environment, self._cluster.directory / f"{self.name}.log")
         self._cluster.tell(self, "started")
 
     def family(self) -> list[psutil.Process]:
@@ -98,16 +100,24 @@ class Node:
 
 
 class Cluster:
-    """All nodes. `records` is where they and the witnesses in them write; `directory` holds logs and the broker."""
+    """All nodes. `records` is where they and the witnesses in them write; `directory` holds logs and the broker;
+    `ground` is where they stand."""
 
     def __init__(
-        self, directory: Path, records: Path, journal: Journal, settings: Mapping[str, str], broker: str = "manager"
+        self,
+        directory: Path,
+        records: Path,
+        journal: Journal,
+        settings: Mapping[str, str],
+        broker: str = "manager",
+        ground: Ground = Ground(),  # noqa: B008  # it is immutable
     ) -> None:
         self.directory = directory
         self.records = records
         self.journal = journal
         self.broker_directory = directory / "broker"
-        self.house = HOUSES[broker](self.broker_directory)
+        self.ground = ground
+        self.house = HOUSES[broker](self.broker_directory, ground)
         self.environment = {
             "LLM_CHAT_BROKER_URL": self.house.url,
             "LLM_CHAT_AUTH_KEYS": str(self.broker_directory / "keys.json"),
@@ -118,6 +128,7 @@ class Cluster:
             **settings,
         }
         self.broker = Node("broker", "broker", self.house.module, self.house.settings, self)
+        self._relays: list[Process] = []
         self.gateways: list[Node] = []
         self.workers: list[Node] = []
         self.ports: dict[str, int] = {}
@@ -135,6 +146,8 @@ class Cluster:
             self.gateways.append(node)
         for number in range(workers):
             self.workers.append(Node("worker", f"worker-{number}", "worker", worker_settings or {}, self))
+        if self.ground.network is not None:
+            await self._settle_on_hosts()
         for node in [*self.gateways, *self.workers]:
             node.launch()
         for node in [*self.gateways, *self.workers]:
@@ -157,6 +170,23 @@ class Cluster:
         await self.until(lambda: self.broker_pid() not in (0, killed), "the next broker")
         return self.broker_pid()
 
+    async def _settle_on_hosts(self) -> None:
+        """Each node has an address of its own and a way to the broker; nobody but the broker's host may start one."""
+        nodes = [*self.gateways, *self.workers]
+        for node in nodes:
+            if self.house.local:
+                node.settings["LLM_CHAT_BROKER_URL"] = f"manager://{far_directory(self.broker_directory, node.name)}"
+            node.settings["LLM_CHAT_BROKER_EMBEDDED"] = "false"
+        for gateway in self.gateways:
+            gateway.settings["LLM_CHAT_HOST"] = self.ground.address(gateway.name)
+            gateway.settings["LLM_CHAT_AUTH_MODE"] = "none"
+        names = [node.name for node in nodes]
+        for relay in relays(self.ground, self.broker_directory, names) if self.house.local else ():
+            log = self.directory / f"relay-{relay.host}.log"
+            with self.ground.under(relay.host):
+                self._relays.append(Process("tests.chaos.hosts.relay", {}, log, relay.source, relay.target))
+        await self.until(lambda: all("is ready" in relay.text() for relay in self._relays), "the relays")
+
     async def serves(self, node: Node) -> None:
         """Wait until it does its work: a gateway answers, a worker has an engine process."""
         if node.role == "gateway":
@@ -168,7 +198,7 @@ class Cluster:
     async def stats(self) -> dict[str, Any] | None:
         """What the broker says of itself, by way of a gateway; None where nobody answers."""
         for node in self.gateways:
-            _, body = await asyncio.to_thread(_get, self.ports[node.name], "/readyz?verbose")
+            _, body = await self._get(node, "/readyz?verbose")
             if body and body.get("broker"):
                 found: dict[str, Any] = body["broker"]
                 return found
@@ -223,6 +253,8 @@ class Cluster:
                 for one in node.family():
                     _continue(one)
                 node.process.end()
+        for relay in self._relays:
+            relay.end()
         heir = self.broker_pid()
         if heir:
             process = psutil.Process(heir)
@@ -247,16 +279,20 @@ class Cluster:
             await asyncio.sleep(LOOK)
 
     async def _answers(self, node: Node, path: str) -> bool:
-        status, _ = await asyncio.to_thread(_get, self.ports[node.name], path)
+        status, _ = await self._get(node, path)
         return status == 200
+
+    async def _get(self, node: Node, path: str) -> tuple[int, Any]:
+        where = f"http://{self.ground.address(node.name)}:{self.ports[node.name]}{path}"
+        return await asyncio.to_thread(_get, where)
 
     async def _ready(self) -> bool:
         return all([await self._answers(node, "/readyz") for node in self.gateways])
 
 
-def _get(port: int, path: str) -> tuple[int, Any]:
+def _get(url: str) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -5,7 +5,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 BACKLOG = 4096
 HIGH_WATER = 16_384  # bytes that wait here for a reader, before the writer is held up, too
@@ -152,7 +152,7 @@ class Passage:
         loop = asyncio.get_running_loop()
         sock = _small(socket.socket())
         try:
-            await loop.sock_connect(sock, ("127.0.0.1", self._door.target))
+            await loop.sock_connect(sock, self._door.target)
             await loop.create_connection(lambda: self.gateway, sock=sock)
         except OSError:
             sock.close()
@@ -164,18 +164,25 @@ class Passage:
             end.end(reset=reset)
 
 
+class Target(NamedTuple):
+    """Where a gateway listens."""
+
+    host: str
+    port: int
+
+
 class Straight:
     """No proxy at all: where clients of a gateway connect if nothing is done to connections."""
 
-    def __init__(self, target: int) -> None:
-        self.url = f"ws://127.0.0.1:{target}/ws"
+    def __init__(self, target: Target) -> None:
+        self.url = f"ws://{target.host}:{target.port}/ws"
         self.passages: frozenset[Passage] = frozenset()
 
 
 class Door:
     """Where clients of one gateway connect: a listening port and the passages through it."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
         self.port = 0
         self.passages: set[Passage] = set()

@@ -12,7 +12,15 @@ def main() -> None:
         raise SystemExit(NEEDED)
     directory = os.environ["CHAOS_REDIS_DIRECTORY"]
     os.makedirs(directory, exist_ok=True)
-    words = ["--port", os.environ["CHAOS_REDIS_PORT"], "--bind", "127.0.0.1", "--save", "", "--dir", directory]
+    words = [
+        "--port",
+        os.environ["CHAOS_REDIS_PORT"],
+        "--bind",
+        os.environ["CHAOS_REDIS_HOST"],
+        "--protected-mode",
+        "no",
+    ]
+    words += ["--save", "", "--dir", directory]
     os.execv(found, [found, *words])
 
 

@@ -3,25 +3,32 @@
 import asyncio
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from tests.chaos.cluster import NotStarted
 from tests.chaos.faults.workers import LEASE
 from tests.chaos.figure import Figure
+from tests.chaos.ground import Ground
+from tests.chaos.hosts import Network, why_not
 from tests.chaos.options import Options
 from tests.chaos.scenarios.scenario import Scenario
 from tests.chaos.stage import Stage
 
+HARNESS = "harness"  # the host of this process and of all clients
 RETENTION = 900.0  # seconds, the service's own default
 
 
-async def perform(options: Options, scenario: Scenario, directory: Path, records: Path) -> Sequence[Figure]:
+async def perform(
+    options: Options, scenario: Scenario, directory: Path, records: Path, ground: Ground
+) -> Sequence[Figure]:
     """Raises cluster.NotStarted, stage.Stuck and OSError where the run could not be carried through, CancelledError
     where SIGTERM ended it."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    stage = Stage(directory, records, scenario.settings, options.seed, options.broker)
+    stage = Stage(directory, records, scenario.settings, options.seed, options.broker, ground)
     stage.journal.write(
         "run",
         seed=options.seed,
@@ -48,8 +55,23 @@ def run(options: Options, scenario: Scenario, directory: Path, records: Path) ->
     """The same, with an event loop of its own. See perform."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with asyncio.Runner(loop_factory=_loop) as runner:
-        return runner.run(perform(options, scenario, directory, records))
+    with _ground(scenario) as ground, asyncio.Runner(loop_factory=_loop) as runner:
+        return runner.run(perform(options, scenario, directory, records, ground))
+
+
+@contextmanager
+def _ground(scenario: Scenario) -> Iterator[Ground]:
+    """Where nodes are to stand. Where they have hosts, this thread and all that it starts is on one, too. Raises
+    NotStarted."""
+    if not scenario.hosts:
+        yield Ground()
+        return
+    if why := why_not():
+        raise NotStarted(why)
+    gateways = [f"gateway-{number}" for number in range(scenario.gateways)]
+    workers = [f"worker-{number}" for number in range(scenario.workers)]
+    with Network([HARNESS, "broker", *gateways, *workers]) as network, network.host(HARNESS).entered():
+        yield Ground(network)
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from tests.chaos.clients.hall import Hall
 from tests.chaos.clients.plain_client import PlainClient
 from tests.chaos.cluster import Cluster, Node
-from tests.chaos.proxy import Door, Passage, Straight
+from tests.chaos.ground import Ground
+from tests.chaos.proxy import Door, Passage, Straight, Target
 from tests.chaos.records import Journal
 
 LOOK = 0.25  # seconds between two looks at the engine processes
@@ -37,12 +38,18 @@ class Stage:
     """One run. `begin` puts it up; `finish` brings it to rest; `end` leaves nothing behind, whatever happened."""
 
     def __init__(
-        self, directory: Path, records: Path, settings: Mapping[str, str], seed: int, broker: str = "manager"
+        self,
+        directory: Path,
+        records: Path,
+        settings: Mapping[str, str],
+        seed: int,
+        broker: str = "manager",
+        ground: Ground = Ground(),  # noqa: B008  # it is immutable
     ) -> None:
         self.records = records
         self.journal = Journal(records, "harness-run")
         self.settings = dict(settings)
-        self.cluster = Cluster(directory, records, self.journal, settings, broker)
+        self.cluster = Cluster(directory, records, self.journal, settings, broker, ground)
         self.doors: dict[str, Door | Straight] = {}
         self.chunks = int(settings["LLM_CHAT_ECHO_CHUNKS"])
         self.hall = Hall(records, [], self.chunks, seed)
@@ -57,7 +64,7 @@ class Stage:
         self._stack.callback(self.cluster.end)
         await self.cluster.start(gateways, workers)
         for number, gateway in enumerate(self.cluster.gateways):
-            target = self.cluster.ports[gateway.name]
+            target = Target(self.cluster.ground.address(gateway.name), self.cluster.ports[gateway.name])
             self.doors[gateway.name] = await self._door(target, port + number if port else 0, direct)
         self.hall.doors = list(self.doors.items())
         await self._warm_up()
@@ -110,7 +117,7 @@ class Stage:
         self._stack.callback(task.cancel)
         return task
 
-    async def _door(self, target: int, port: int, direct: bool) -> Door | Straight:
+    async def _door(self, target: Target, port: int, direct: bool) -> Door | Straight:
         if direct:
             return Straight(target)
         door = Door(target)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.chaos.proxy import Door, Passage
+from tests.chaos.proxy import Door, Passage, Target
 
 SOON = 2.0
 NEVER = 0.15
@@ -26,7 +26,7 @@ class Ends(NamedTuple):
 async def ends() -> AsyncIterator[Ends]:
     arrived: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     server = await asyncio.start_server(lambda reader, writer: arrived.put_nowait((reader, writer)), "127.0.0.1", 0)
-    door = Door(server.sockets[0].getsockname()[1])
+    door = Door(Target(*server.sockets[0].getsockname()))
     await door.open()
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     writer.write(b"early")
@@ -118,7 +118,7 @@ async def test_nobody_behind_the_door() -> None:
     port = closed.sockets[0].getsockname()[1]
     closed.close()
     await closed.wait_closed()
-    door = Door(port)
+    door = Door(Target("127.0.0.1", port))
     await door.open()
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     with pytest.raises(ConnectionResetError):

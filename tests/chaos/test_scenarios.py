@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from tests.chaos.hosts import why_not
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.test_command import chaos
+from tests.conftest import require
 
 pytestmark = pytest.mark.timeout(180)
 SMALL = {
@@ -16,6 +18,7 @@ SMALL = {
     "gateway_kill": 50,
     "idempotent_submit": 20,
     "reconnect": 10,
+    "several_hosts": 1,
     "slow_readers": 10,
     "triple_kill": 30,
     "worker_kills": 800,
@@ -33,6 +36,8 @@ def test_there_is_a_small_size_for_each() -> None:
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
 )
 def test_its_figures_hold(name: str) -> None:
+    if SCENARIOS[name].hosts:
+        require(not (why := why_not()), why)
     ended = chaos("--scenario", name, "--size", str(SMALL[name]))
     assert ended.status == 0, ended.out + ended.error
     assert ended.out.splitlines()[-1] == "PASSED"

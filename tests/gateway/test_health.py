@@ -77,6 +77,25 @@ async def test_what_is_missing_is_said(gateway: Gateway, answer: Any, reason: st
     assert (response.status_code, response.json()) == (503, {"status": "unready", "reason": reason})
 
 
+@pytest.mark.parametrize(
+    ("query", "answer", "status"),
+    [
+        ("exclude=worker", IDLE, 200),
+        ("exclude=store&exclude=worker", IDLE, 200),
+        ("exclude=store", IDLE, 503),
+        ("exclude=workers", IDLE, 503),
+        ("exclude=worker", BrokerUnavailable(), 503),
+    ],
+)
+async def test_a_check_can_be_left_out(gateway: Gateway, query: str, answer: Any, status: int) -> None:
+    gateway.broker.answer = answer
+
+    response = await gateway.get(f"/readyz?verbose&{query}")
+
+    assert response.status_code == status
+    assert response.json()["checks"]["worker"] == "no worker has been seen lately"  # it is told all the same
+
+
 async def test_a_store_that_is_away_is_said(gateway: Gateway) -> None:
     gateway.store.away = True
 

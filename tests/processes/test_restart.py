@@ -40,3 +40,19 @@ async def test_a_reply_outlives_gateway_and_worker(tmp_path: Path) -> None:
         await client.close()
         assert broker.stop() == 0
         assert not list(service.broker.glob("*.sock"))
+
+
+async def test_a_gateway_starts_no_broker_where_something_else_sees_to_that(tmp_path: Path) -> None:
+    """As under systemd: an heir of the gateway's own would be in the way of the unit that is about to start again."""
+    with running_service(tmp_path, LLM_CHAT_BROKER_EMBEDDED="false") as service:
+        gateway = service.gateway()
+        service.worker()
+        for life in range(2):
+            assert gateway.get("/readyz")[1]["reason"] == "the broker cannot be reached"
+            assert service.broker_process() is None
+            broker = Process("shared.brokers.manager", service.environment, tmp_path / f"broker-{life}.log")
+            service.processes.append(broker)
+            service.ready(gateway)
+            broker.kill()
+            broker.wait(5)
+            until(lambda: gateway.get("/readyz")[0] == 503, what="news of the broker's end")

@@ -60,6 +60,7 @@ def test_every_setting_has_a_variable_and_an_option_that_reach_it(monkeypatch: p
         "log.level": "error",
         "log.format": "json",
         "openai.continues": "true",
+        "broker.embedded": "false",
         "gateway.ws": "stock",
     }
     for entry in entries():

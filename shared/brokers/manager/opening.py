@@ -14,10 +14,10 @@ _PAUSE = 0.02
 
 
 async def open_gateway(settings: Settings, name: str) -> GatewaySide:
-    """Start the broker where none listens, and link. Raises ValueError where the address cannot be used."""
+    """Start the broker where none listens and we may, and link. Raises ValueError where the address cannot be used."""
     home = Home.of_url(settings.broker.url)
     home.prepare()
-    daemon = Daemon(home, settings.environment())
+    daemon = Daemon(home, settings.environment()) if settings.broker.embedded else None
     link = ManagerLink(home, name, daemon)
     deadline = asyncio.get_running_loop().time() + START_SECONDS
     while asyncio.get_running_loop().time() < deadline:
@@ -27,6 +27,8 @@ async def open_gateway(settings: Settings, name: str) -> GatewaySide:
         except AuthenticationError:
             raise ValueError(f"the broker that is running in {home.directory} has another key") from None
         except (FileNotFoundError, ConnectionRefusedError):
+            if daemon is None:
+                break
             daemon()
         except (OSError, EOFError):
             pass  # it is there but does not answer yet

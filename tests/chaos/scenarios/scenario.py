@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tests.chaos.checker import Verdict
 from tests.chaos.faults import FAULTS
+from tests.chaos.faults.links import LINKS
 from tests.chaos.figure import Figure
 from tests.chaos.options import GATEWAYS, Options
 from tests.chaos.plan import Stroke
@@ -22,7 +23,8 @@ def nothing_more(verdict: Verdict, size: int) -> Sequence[Figure]:
 class Scenario(NamedTuple):
     """`play` takes the stage, set with `settings`, and gives the figures that clients can measure; `weigh` gives those
     that only the records of all show. The rules are judged as well. `size` is what the figure asks for, in whatever
-    `words` count. `direct`: clients go to the gateways themselves, where nothing is done to connections."""
+    `words` count. `direct`: clients go to the gateways themselves, where nothing is done to connections. `hosts`: each
+    node is on a host of its own."""
 
     words: str
     size: int
@@ -32,6 +34,7 @@ class Scenario(NamedTuple):
     gateways: int = GATEWAYS
     workers: int = WORKERS
     direct: bool = False
+    hosts: bool = False
 
 
 def settings(chunks: int, interval: float, **more: str) -> dict[str, str]:
@@ -49,7 +52,7 @@ class Striker:
     async def strike(self, name: str, victim: int = 0, share: float = 1.0) -> None:
         """Cause it and wait until what was broken works again."""
         self._number += 1
-        await FAULTS[name]().strike(self._stage, Stroke(self._number, 0.0, name, victim, share))
+        await (FAULTS | LINKS)[name]().strike(self._stage, Stroke(self._number, 0.0, name, victim, share))
 
     async def every(self, seconds: float, names: Sequence[str], until: "asyncio.Future[None]") -> None:
         """Cause these in turn, with so many seconds from one beginning to the next, until the future is done."""
