@@ -1,0 +1,172 @@
+"""One run: a server started, loaded, measured and stopped."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from benchmarks import proc
+from benchmarks.generator import Load, Part
+from benchmarks.histogram import Histogram
+from benchmarks.peers import Commands, Peer
+from benchmarks.scenarios import Scenario
+from benchmarks.servers import Servers, Snapshot, free_port
+from benchmarks.verdict import disturbed, faulty
+
+WARM = 300  # connections that chat first and stay: what grows once only is no cost of the others
+SETTLE = 1.5  # seconds for a server to come to rest
+
+Record = dict[str, Any]
+
+
+class Ready(NamedTuple):
+    """A peer that could be prepared."""
+
+    peer: Peer
+    start: Any  # (port, interval) -> Commands
+
+
+class Counters(NamedTuple):
+    """Of the servers, the machine and the clock at one moment."""
+
+    servers: Snapshot
+    machine: float
+    at: float
+
+    @staticmethod
+    def read(servers: Servers) -> "Counters":
+        """Now."""
+        return Counters(servers.snapshot(), proc.busy(), time.monotonic())
+
+
+def run(ready: Ready, scenario: Scenario, seed: int = 1) -> Record:
+    """Returns what was measured. Raises servers.NotStarted, generator.Failed."""
+    port = free_port()
+    commands: Commands = ready.start(port, scenario.interval)
+    servers = Servers(commands, dict(ready.peer.settings))
+    loads: list[Load] = []
+    try:
+        servers.listen_on(port)
+        time.sleep(SETTLE)
+        open_load = _opener(f"127.0.0.1:{port}", ready.peer, loads)
+        _warm_up(open_load, scenario)
+        return _measure(servers, open_load, scenario, seed)
+    finally:
+        for load in loads:
+            load.close()
+        servers.stop()
+
+
+def _opener(address: str, peer: Peer, loads: list[Load]) -> Any:
+    def open_load(parts: tuple[Part, ...], seed: int) -> Load:
+        load = Load(address, peer.path, peer.dialect, parts, seed)
+        loads.append(load)
+        return load
+
+    return open_load
+
+
+def _warm_up(open_load: Any, scenario: Scenario) -> None:
+    count = min(WARM, sum(part.connections for part in scenario.parts))
+    options = (("rate", "500"), ("messages", str(count)), ("seconds", "20s"))
+    load = open_load((Part(count, options),), 99)
+    load.connected()
+    load.measured()
+    time.sleep(SETTLE)
+
+
+def _measure(servers: Servers, open_load: Any, scenario: Scenario, seed: int) -> Record:
+    record: Record = {}
+    memory, kernel, before = servers.memory(), proc.kernel_memory(), Counters.read(servers)
+    load = open_load(scenario.parts, seed)
+    connected = load.connected()
+    time.sleep(SETTLE)
+    after = Counters.read(servers)
+    if scenario.idles:
+        record |= _accepted(connected, before, after)
+        record["fresh"] = _per_connection(servers, memory, kernel, connected["open"])
+        record |= _idle(servers, after, scenario.idles)
+    begun = Counters.read(servers)
+    measured = load.measured()
+    ended = Counters.read(servers)
+    if scenario.idles:
+        time.sleep(2 * SETTLE)
+        record["chatted"] = _per_connection(servers, memory, kernel, connected["open"])
+    if any(part.has("stalled") for part in scenario.parts):
+        record["grown_mb"] = round((servers.memory() - memory).total() / 1e6, 1)
+    if not scenario.asks:
+        record |= _accepted(measured, begun, ended)
+        record["handshake_ms"] = _percentiles(measured["handshake"])
+    else:
+        record |= _chatted(measured, begun, ended)
+    if scenario.latencies:
+        record |= {f"{name}_ms": _percentiles(measured[name]) for name in ("first", "between", "whole")}
+    return record | _trust(connected, measured, begun, ended)
+
+
+def _accepted(load: Mapping[str, Any], before: Counters, after: Counters) -> Record:
+    opened = max(1, load["open"])
+    spent = after.servers.since(before.servers).cpu
+    return {
+        "accept_us": round(spent.total() * 1e6 / opened, 1),
+        "accept_each_us": {name: round(cpu * 1e6 / opened, 1) for name, cpu in spent.items()},
+        "connections": load["open"],
+        "connect_s": round(load["connect_s"], 3),
+    }
+
+
+def _per_connection(servers: Servers, memory: Counter[str], kernel: int, connections: int) -> Record:
+    grown = Counter(servers.memory())
+    grown.subtract(memory)
+    count = max(1, connections)
+    return {
+        "bytes": round(sum(grown.values()) / count),
+        "each": {name: round(size / count) for name, size in grown.items()},
+        "kernel_bytes": round((proc.kernel_memory() - kernel) / count),  # of both ends
+    }
+
+
+def _idle(servers: Servers, since: Counters, seconds: float) -> Record:
+    time.sleep(seconds)
+    now = Counters.read(servers)
+    spent = now.servers.since(since.servers).cpu.total()
+    return {"idle_cpu_share": round(spent / (now.at - since.at), 4)}
+
+
+def _chatted(measured: Mapping[str, Any], begun: Counters, ended: Counters) -> Record:
+    spent = ended.servers.since(begun.servers)
+    chunks = max(1, measured["chunks"])
+    wall = max(1e-9, measured["wall_s"])
+    return {
+        "us": round(spent.cpu.total() * 1e6 / chunks, 2),
+        "each_us": {name: round(cpu * 1e6 / chunks, 2) for name, cpu in spent.cpu.items() if cpu > 0},
+        "kernel_us": round(spent.kernel.total() * 1e6 / chunks, 2),
+        "writes": round(spent.writes.total() / chunks, 3),
+        "writes_each": {name: round(count / chunks, 3) for name, count in spent.writes.items() if count},
+        "chunks": measured["chunks"],
+        "replies": measured["replies"],
+        "chunks_s": round(measured["chunks"] / wall),
+        "load_us": round(measured["cpu_s"] * 1e6 / chunks, 2),
+    }
+
+
+def _percentiles(histogram: Histogram) -> Record:
+    shares = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
+    found = {name: histogram.percentile(share) for name, share in shares}
+    return {name: round(value / 1000, 2) for name, value in found.items() if value is not None}
+
+
+def _trust(connected: Mapping[str, Any], measured: Mapping[str, Any], begun: Counters, ended: Counters) -> Record:
+    wall = ended.at - begun.at
+    servers = ended.servers.since(begun.servers).cpu.total()
+    foreign = (ended.machine - begun.machine - servers - measured["cpu_s"]) / wall
+    faults = {kind: count + connected["faults"][kind] for kind, count in measured["faults"].items()}
+    why = [*measured["limits"], disturbed(foreign), faulty(faults)]
+    return {
+        "foreign_share": round(foreign, 3),
+        "load_share": round(measured["cpu_s"] / wall, 3),
+        "load_lag_ms": _percentiles(measured["lag"]),
+        "faults": {kind: count for kind, count in faults.items() if count},
+        "samples": (connected["samples"] + measured["samples"])[:5],
+        "doubts": [reason for reason in why if reason],
+    }
