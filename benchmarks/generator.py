@@ -129,7 +129,7 @@ def merged(answers: Sequence[dict[str, Any]], stalled: Sequence[bool] = ()) -> d
         whole["samples"] += faults["samples"] or []
         for name in HISTOGRAMS:
             whole[name] += Histogram(answer.get(name, ()))
-        for name in ("open", "sent", "replies", "chunks", "chunks_in_time", "cpu_s"):
+        for name in ("open", "sent", "replies", "chunks", "chunks_in_time", "cpu_s", "whole_sum_s"):
             whole[name] = whole.get(name, 0) + answer.get(name, 0)
         for name in ("connect_s", "wall_s", "busy_wall_s"):
             whole[name] = max(whole.get(name, 0.0), answer.get(name, 0.0))

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from benchmarks import proc
@@ -17,13 +17,15 @@ WARM = 300  # connections that chat first and stay: what grows once only is no c
 SETTLE = 1.5  # seconds for a server to come to rest
 
 Record = dict[str, Any]
+OpenLoad = Callable[[tuple[Part, ...], int], Load]
+Watch = Callable[[Servers], None]
 
 
 class Ready(NamedTuple):
     """A peer that could be prepared."""
 
     peer: Peer
-    start: Any  # (port, interval) -> Commands
+    start: Callable[[int, float], Commands]
 
 
 class Counters(NamedTuple):
@@ -39,25 +41,25 @@ class Counters(NamedTuple):
         return Counters(servers.snapshot(), proc.busy(), time.monotonic())
 
 
-def run(ready: Ready, scenario: Scenario, seed: int = 1) -> Record:
-    """Returns what was measured. Raises servers.NotStarted, generator.Failed."""
+def run(ready: Ready, scenario: Scenario, seed: int = 1, watch: Watch = lambda servers: None) -> Record:
+    """Returns what was measured. `watch` is called when the load is about to begin. Raises servers.NotStarted,
+    generator.Failed."""
     port = free_port()
-    commands: Commands = ready.start(port, scenario.interval)
-    servers = Servers(commands, dict(ready.peer.settings))
+    servers = Servers(ready.start(port, scenario.interval), dict(ready.peer.settings))
     loads: list[Load] = []
     try:
         servers.listen_on(port)
         time.sleep(SETTLE)
         open_load = _opener(f"127.0.0.1:{port}", ready.peer, loads)
         _warm_up(open_load, scenario)
-        return _measure(servers, open_load, scenario, seed)
+        return _measure(servers, open_load, scenario, seed, watch)
     finally:
         for load in loads:
             load.close()
         servers.stop()
 
 
-def _opener(address: str, peer: Peer, loads: list[Load]) -> Any:
+def _opener(address: str, peer: Peer, loads: list[Load]) -> OpenLoad:
     def open_load(parts: tuple[Part, ...], seed: int) -> Load:
         load = Load(address, peer.path, peer.dialect, parts, seed)
         loads.append(load)
@@ -66,7 +68,7 @@ def _opener(address: str, peer: Peer, loads: list[Load]) -> Any:
     return open_load
 
 
-def _warm_up(open_load: Any, scenario: Scenario) -> None:
+def _warm_up(open_load: OpenLoad, scenario: Scenario) -> None:
     count = min(WARM, sum(part.connections for part in scenario.parts))
     options = (("rate", "500"), ("messages", str(count)), ("seconds", "20s"))
     load = open_load((Part(count, options),), 99)
@@ -75,7 +77,7 @@ def _warm_up(open_load: Any, scenario: Scenario) -> None:
     time.sleep(SETTLE)
 
 
-def _measure(servers: Servers, open_load: Any, scenario: Scenario, seed: int) -> Record:
+def _measure(servers: Servers, open_load: OpenLoad, scenario: Scenario, seed: int, watch: Watch) -> Record:
     record: Record = {}
     memory, kernel, before = servers.memory(), proc.kernel_memory(), Counters.read(servers)
     load = open_load(scenario.parts, seed)
@@ -86,6 +88,7 @@ def _measure(servers: Servers, open_load: Any, scenario: Scenario, seed: int) ->
         record |= _accepted(connected, before, after)
         record["fresh"] = _per_connection(servers, memory, kernel, connected["open"])
         record |= _idle(servers, after, scenario.idles)
+    watch(servers)
     begun = Counters.read(servers)
     measured = load.measured()
     ended = Counters.read(servers)
@@ -96,11 +99,11 @@ def _measure(servers: Servers, open_load: Any, scenario: Scenario, seed: int) ->
         record["grown_mb"] = round((servers.memory() - memory).total() / 1e6, 1)
     if not scenario.asks:
         record |= _accepted(measured, begun, ended)
-        record["handshake_ms"] = _percentiles(measured["handshake"])
+        record["handshake_ms"] = percentiles(measured["handshake"])
     else:
         record |= _chatted(measured, begun, ended)
     if scenario.latencies:
-        record |= {f"{name}_ms": _percentiles(measured[name]) for name in ("first", "between", "whole")}
+        record |= {f"{name}_ms": percentiles(measured[name]) for name in ("first", "between", "whole")}
     return record | _trust(connected, measured, begun, ended)
 
 
@@ -140,17 +143,19 @@ def _chatted(measured: Mapping[str, Any], begun: Counters, ended: Counters) -> R
     return {
         "us": round(spent.cpu.total() * 1e6 / chunks, 2),
         "each_us": {name: round(cpu * 1e6 / chunks, 2) for name, cpu in spent.cpu.items() if cpu > 0},
-        "kernel_us": round(spent.kernel.total() * 1e6 / chunks, 2),
+        "kernel_each_us": {name: round(cpu * 1e6 / chunks, 2) for name, cpu in spent.kernel.items() if cpu > 0},
         "writes": round(spent.writes.total() / chunks, 3),
         "writes_each": {name: round(count / chunks, 3) for name, count in spent.writes.items() if count},
         "chunks": measured["chunks"],
         "replies": measured["replies"],
         "chunks_s": round(measured["chunks"] / wall),
+        "whole_mean_ms": round(measured["whole_sum_s"] * 1000 / max(1, measured["replies"]), 2),
         "load_us": round(measured["cpu_s"] * 1e6 / chunks, 2),
     }
 
 
-def _percentiles(histogram: Histogram) -> Record:
+def percentiles(histogram: Histogram) -> Record:
+    """In milliseconds."""
     shares = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999))
     found = {name: histogram.percentile(share) for name, share in shares}
     return {name: round(value / 1000, 2) for name, value in found.items() if value is not None}
@@ -165,7 +170,7 @@ def _trust(connected: Mapping[str, Any], measured: Mapping[str, Any], begun: Cou
     return {
         "foreign_share": round(foreign, 3),
         "load_share": round(measured["cpu_s"] / wall, 3),
-        "load_lag_ms": _percentiles(measured["lag"]),
+        "load_lag_ms": percentiles(measured["lag"]),
         "faults": {kind: count for kind, count in faults.items() if count},
         "samples": (connected["samples"] + measured["samples"])[:5],
         "doubts": [reason for reason in why if reason],

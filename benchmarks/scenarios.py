@@ -7,7 +7,7 @@ from benchmarks.generator import Part
 
 CHUNKS = 5
 COARSE = ("rest", "1ms")  # where costs are asked for and not latencies: the load costs less, but stamps 1 ms coarsely
-ALL = ("ours", "go", "ours-stock", "socketio", "channels", "centrifuge", "naive")
+OTHERS = ("ours-stock", "socketio", "channels", "centrifuge")
 
 
 class Scenario(NamedTuple):
@@ -22,7 +22,7 @@ class Scenario(NamedTuple):
     asks: bool = True
     latencies: bool = False
     idles: float = 0.0  # seconds to look at the connections before they are used
-    peers: tuple[str, ...] = ("ours", "go")
+    others: tuple[str, ...] = ()  # peers besides ours and Go's
 
 
 def closed(connections: int, interval: float, seconds: float, think: float = 0.0) -> Part:
@@ -64,7 +64,7 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
             0.05,
             (closed(some(2000), 0.05, seconds),),
             seconds,
-            peers=tuple(name for name in ALL if name != "naive"),
+            others=OTHERS,
         ),
         Scenario(
             "burst",
@@ -72,7 +72,7 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
             0.0,
             (closed(some(200), 0.0, seconds),),
             seconds,
-            peers=ALL,
+            others=("naive",),
         ),
         Scenario(
             "wide",
@@ -95,7 +95,7 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
             (calm,),
             seconds,
             latencies=True,
-            peers=tuple(name for name in ALL if name != "naive"),
+            others=OTHERS,
         ),
         Scenario(
             "tokens",
@@ -104,7 +104,6 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
             (poisson(some(2000), often(2500), seconds),),
             seconds,
             latencies=True,
-            peers=("ours", "go", "ours-stock", "centrifuge"),
         ),
         Scenario(
             "idle",
@@ -113,7 +112,7 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
             (Part(some(5000), once),),
             seconds,
             idles=4.0,
-            peers=tuple(name for name in ALL if name != "naive"),
+            others=OTHERS,
         ),
         Scenario(
             "storm",
@@ -132,6 +131,13 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
             latencies=True,
         ),
         Scenario(
+            "wall",
+            "20 connections, a chunk every 200 ms: how long a reply takes, and how long its engine alone",
+            0.2,
+            (Part(some(20), (("seconds", f"{seconds}s"), ("spread", "0.8s"))),),
+            seconds,
+        ),
+        Scenario(
             "mixed",
             "all at once: 2,000 idle, 500 asking without pause, 500 messages per second at random on 500, 500 new "
             "connections, 20 that read nothing; 30 chunks per second each",
@@ -146,6 +152,13 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
             seconds,
         ),
     ]
+
+
+def curve(connections: int) -> Scenario:
+    """So many sessions, opened as fast as it goes; then 2,000 replies per second, until each has had one."""
+    options = (("rate", "2000"), ("messages", str(max(connections, 20_000))), ("seconds", "120s"), ("sources", "8"))
+    words = f"{connections:,} sessions, 2,000 messages per second at random moments, a chunk every 50 ms"
+    return Scenario(f"curve-{connections}", words, 0.05, (Part(connections, options),), 120, idles=2.0)
 
 
 def scenarios(seconds: float, scale: float = 1.0) -> dict[str, Scenario]:

@@ -43,6 +43,7 @@ type Load struct {
 
 	chunksSeen, replies, inTime int
 	first, between, whole       Histogram
+	wholeSum                    int64 // ns
 	faults                      faults
 }
 
@@ -275,6 +276,7 @@ func (l *Load) chunk(c *connection, got []byte) {
 
 func (l *Load) replied(c *connection, now int64) {
 	l.whole.add((now - c.due) / 1000)
+	l.wholeSum += now - c.due
 	l.replies++
 	l.outstanding--
 	c.next = 0

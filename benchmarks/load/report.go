@@ -30,7 +30,7 @@ func (l *Load) measured(phase func()) map[string]interface{} {
 		"chunks_in_time": l.inTime, "faults": l.faults, "open": l.open, "connect_s": l.connectTook.Seconds(),
 		"handshake": l.handshakes.sparse(), "first": l.first.sparse(), "between": l.between.sparse(),
 		"whole": l.whole.sparse(), "lag": l.lag.sparse(),
-		"cpu_s": used() - cpu, "waited_s": waitedFor() - waited, "busy_wall_s": float64(l.now()-begin) / 1e9,
+		"whole_sum_s": float64(l.wholeSum) / 1e9, "cpu_s": used() - cpu, "waited_s": waitedFor() - waited, "busy_wall_s": float64(l.now()-begin) / 1e9,
 	}
 }
 
