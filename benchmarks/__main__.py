@@ -1,6 +1,7 @@
 """`python -m benchmarks`: run, curve, profile, report, all of it, or load any address."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ CURVE_SHARE = 0.3  # of the time, where all is run
 def main(argv: Sequence[str]) -> int:
     """Returns the exit status."""
     options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whoever has started servers stops them
     try:
         status: int = options.command(options)
     except Unavailable as error:
@@ -45,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--rounds", type=int, default=5)
         one.add_argument("--others", type=int, default=3, help="rounds with peers besides Go's")
         one.add_argument("--minutes", type=float, help="begin no round that would not fit")
+        one.add_argument("--again", type=int, default=1, help="times that a run is repeated that is no result")
         one.add_argument("--seconds", type=float, default=5.0, help="of load in each run")
         one.add_argument("--scale", type=float, default=1.0, help="of connections and rates, for trying out")
         one.add_argument("--scenarios", type=_names, help="only these, separated by commas")
@@ -76,7 +79,7 @@ def _suite(options: argparse.Namespace, share: float = 1.0) -> Suite:
     results = Results(options.results)
     results.add("machine", **machine())
     deadline = Deadline(options.minutes * share if options.minutes else None)
-    return Suite(results, _out, options.rounds, options.others, deadline)
+    return Suite(results, _out, options.rounds, options.others, options.again, deadline)
 
 
 def _out(text: str) -> None:

@@ -14,7 +14,7 @@ from benchmarks.servers import Servers, Snapshot, free_port
 from benchmarks.verdict import disturbed, faulty
 
 WARM = 300  # connections that chat first and stay: what grows once only is no cost of the others
-SETTLE = 1.5  # seconds for a server to come to rest
+SETTLE = 1.0  # seconds for a server to come to rest
 
 Record = dict[str, Any]
 OpenLoad = Callable[[tuple[Part, ...], int], Load]

@@ -15,7 +15,6 @@ from benchmarks.scenarios import Scenario, curve
 from benchmarks.servers import NotStarted
 
 ALWAYS = ("ours", "go")
-AGAIN = 1  # how often a run is done again that was disturbed
 Out = Callable[[str], object]
 
 
@@ -37,12 +36,14 @@ class Deadline:
 
 
 class Suite(NamedTuple):
-    """`others`: the rounds in which peers besides ours and Go's take part."""
+    """`others`: the rounds in which peers besides ours and Go's take part. `again`: how
+    often a run is repeated that is no result."""
 
     results: Results
     out: Out
     rounds: int
     others: int
+    again: int
     deadline: Deadline
 
     def compare(self, scenarios: Sequence[Scenario], peers: Sequence[str] | None) -> None:
@@ -75,12 +76,12 @@ class Suite(NamedTuple):
         return prepared
 
     def _run(self, kind: str, ready: Ready, scenario: Scenario, number: int, **more: Any) -> None:
-        for again in range(AGAIN + 1):
+        for again in range(self.again + 1):
             try:
                 record = run(ready, scenario, seed=number)
             except (NotStarted, Failed) as error:
                 record = {"doubts": [str(error)], "failed": True}
-            if not record["doubts"] or again == AGAIN or record.get("failed"):
+            if not record["doubts"] or again == self.again or record.get("failed"):
                 break
             self.out(f"{scenario.name:12} {ready.peer.name:11} again: {record['doubts']}\n")
         self.results.add(kind, scenario=scenario.name, peer=ready.peer.name, round=number, **more, **record)

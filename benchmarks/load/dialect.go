@@ -21,7 +21,7 @@ type dialect struct {
 var dialects = map[string]dialect{
 	"plain": {},
 	"socketio": {
-		greet: "40", ready: "40{", askBefore: `42["ask","`, askAfter: `"]`, chunkBefore: `42["chunk","`, chunkAfter: `"]`,
+		greet: "40", ready: "40{", askBefore: `42["message","`, askAfter: `"]`, chunkBefore: `42["chunk","`, chunkAfter: `"]`,
 		ping: "2", pong: "3", noise: "0{",
 	},
 	"centrifuge": {
