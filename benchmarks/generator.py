@@ -110,6 +110,10 @@ class Load:
             one.begin()
         return merged([one.measured() for one in self._generators], self._stalled)
 
+    def pids(self) -> list[int]:
+        """Of the processes."""
+        return [one.pid for one in self._generators]
+
     def close(self) -> None:
         """See Generator.close."""
         for one in self._generators:

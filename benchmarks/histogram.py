@@ -15,18 +15,22 @@ class Histogram:
             self._counts[index] += count
 
     def __add__(self, other: "Histogram") -> "Histogram":
-        return Histogram([*self._counts.items(), *other._counts.items()])
+        return Histogram([*self.pairs(), *other.pairs()])
 
     def __len__(self) -> int:
         return self._counts.total()
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Each bucket that is not empty, with its count."""
+        return sorted(self._counts.items())
 
     def percentile(self, share: float) -> float | None:
         """The value that so much of all (0 to 1) does not exceed, at most 1.6 % too high; None where there is
         nothing."""
         wanted = share * len(self)
         seen = 0
-        for index in sorted(self._counts):
-            seen += self._counts[index]
+        for index, count in self.pairs():
+            seen += count
             if seen >= wanted:
                 return greatest(index)
         return None

@@ -31,7 +31,9 @@ def go_binary(source: Path) -> str:
         raise Unavailable("needs Go (https://go.dev/dl)")
     binary = cache() / f"{source.name}-{_digest(*sorted(source.glob('*.*')))}"
     if not binary.exists():
-        _run(["go", "build", "-o", str(binary), "."], source, f"{source.name} does not build")
+        draft = binary.with_suffix(f".{os.getpid()}")  # others may be building it, too
+        _run(["go", "build", "-o", str(draft), "."], source, f"{source.name} does not build")
+        draft.replace(binary)
     return str(binary)
 
 

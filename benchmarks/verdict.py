@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 MOST_CPU = 0.85  # of the one processor that a generator can use
 MOST_LAG_MS = 10.0  # p99
-MOST_WAITING = 0.25  # of the time, ready to run and without a processor
+MOST_WAITING = 0.5  # of the time, ready to run and without a processor
 MOST_FOREIGN = 0.15  # of one processor, spent by processes that are none of the run's
 FAULTS = ("wrong", "missing", "doubled", "closed", "refused", "blocked")
 

@@ -165,6 +165,7 @@ func (l *Load) lost(c *connection, err error) {
 	}
 	l.outstanding -= len(c.line)
 	l.faults.Missing += len(c.line) * l.chunks
+	c.next, c.line = 0, nil
 	l.open--
 	l.leave(c)
 }
