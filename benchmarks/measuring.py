@@ -113,7 +113,7 @@ def _accepted(load: Mapping[str, Any], before: Counters, after: Counters) -> Rec
     return {
         "accept_us": round(spent.total() * 1e6 / opened, 1),
         "accept_each_us": {name: round(cpu * 1e6 / opened, 1) for name, cpu in spent.items()},
-        "connections": load["open"],
+        "opened": load["open"],
         "connect_s": round(load["connect_s"], 3),
     }
 
