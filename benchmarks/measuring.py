@@ -87,7 +87,7 @@ def _measure(servers: Servers, open_load: OpenLoad, scenario: Scenario, seed: in
     if scenario.idles:
         record |= _accepted(connected, before, after)
         record["fresh"] = _per_connection(servers, memory, kernel, connected["open"])
-        record |= _idle(servers, after, scenario.idles)
+        record |= _idle(servers, scenario)
     watch(servers)
     begun = Counters.read(servers)
     measured = load.measured()
@@ -104,7 +104,8 @@ def _measure(servers: Servers, open_load: OpenLoad, scenario: Scenario, seed: in
         record |= _chatted(measured, begun, ended)
     if scenario.latencies:
         record |= {f"{name}_ms": percentiles(measured[name]) for name in ("first", "between", "whole")}
-    return record | _trust(connected, measured, begun, ended)
+    record |= _trust(connected, measured, begun, ended)
+    return record | ({"told": servers.told()} if record["faults"] else {})
 
 
 def _accepted(load: Mapping[str, Any], before: Counters, after: Counters) -> Record:
@@ -129,8 +130,10 @@ def _per_connection(servers: Servers, memory: Counter[str], kernel: int, connect
     }
 
 
-def _idle(servers: Servers, since: Counters, seconds: float) -> Record:
-    time.sleep(seconds)
+def _idle(servers: Servers, scenario: Scenario) -> Record:
+    time.sleep(scenario.rests)
+    since = Counters.read(servers)
+    time.sleep(scenario.idles)
     now = Counters.read(servers)
     spent = now.servers.since(since.servers).cpu.total()
     return {"idle_cpu_share": round(spent / (now.at - since.at), 4)}

@@ -21,7 +21,8 @@ class Scenario(NamedTuple):
     seconds: float
     asks: bool = True
     latencies: bool = False
-    idles: float = 0.0  # seconds to look at the connections before they are used
+    idles: float = 0.0  # seconds to look at the connections before they are used,
+    rests: float = 0.0  # and to wait before that: pings begin 20 s behind the handshake
     others: tuple[str, ...] = ()  # peers besides ours and Go's
 
 
@@ -158,7 +159,7 @@ def curve(connections: int) -> Scenario:
     """So many sessions, opened as fast as it goes; then 2,000 replies per second, until each has had one."""
     options = (("rate", "2000"), ("messages", str(max(connections, 20_000))), ("seconds", "120s"), ("sources", "8"))
     words = f"{connections:,} sessions, 2,000 messages per second at random moments, a chunk every 50 ms"
-    return Scenario(f"curve-{connections}", words, 0.05, (Part(connections, options),), 120, idles=2.0)
+    return Scenario(f"curve-{connections}", words, 0.05, (Part(connections, options),), 120, idles=5.0, rests=20.0)
 
 
 def scenarios(seconds: float, scale: float = 1.0) -> dict[str, Scenario]:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand"
@@ -147,15 +148,14 @@ func (l *Load) dialAll(begin int64) int64 {
 // chat sends messages for the run's seconds and returns when all are answered, or patience has ended.
 func (l *Load) chat() {
 	l.begun()
-	limit := l.ends + int64(l.patience)
-	for now := l.now(); now < limit && (now < l.ends || l.outstanding > 0); now = l.now() {
+	for now := l.now(); now < l.ends || l.outstanding > 0 && now < l.ends+int64(l.patience); now = l.now() {
 		if now >= l.ends {
 			l.starts, l.thinking, l.arrival = nil, nil, never
 		}
 		if l.done() {
 			break
 		}
-		due := limit
+		due := l.ends + int64(l.patience)
 		if now < l.ends {
 			due = l.ends
 		}
@@ -256,6 +256,10 @@ func (l *Load) chunk(c *connection, got []byte) {
 	before := c.next
 	next, counts := l.faults.check(got, c.message, c.next, l.chunks)
 	c.next = next
+	if !counts && before != 0 && bytes.HasPrefix(got, []byte("error: ")) { // nothing more comes of this message
+		l.faults.Missing += l.chunks - before + 1
+		l.ended(c, now)
+	}
 	if !counts {
 		return
 	}
@@ -278,6 +282,11 @@ func (l *Load) replied(c *connection, now int64) {
 	l.whole.add((now - c.due) / 1000)
 	l.wholeSum += now - c.due
 	l.replies++
+	l.ended(c, now)
+}
+
+// ended: the connection asks again, if it is to.
+func (l *Load) ended(c *connection, now int64) {
 	l.outstanding--
 	c.next = 0
 	switch {
