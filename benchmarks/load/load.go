@@ -145,6 +145,9 @@ func (l *Load) dialAll(begin int64) int64 {
 	return never
 }
 
+// told waits for the next command; pings are answered meanwhile.
+func (l *Load) told() bool { return l.line(l.handle) }
+
 // chat sends messages for the run's seconds and returns when all are answered, or patience has ended.
 func (l *Load) chat() {
 	l.begun()

@@ -66,6 +66,34 @@ func (l *loop) wait(nanoseconds int64) int {
 	return int(n)
 }
 
+// line waits for one on standard input and serves the sockets meanwhile; false at its end.
+func (l *loop) line(handle func(slot int, events uint32)) bool {
+	const input = -1
+	var letter [1]byte
+	ended := false
+	for whole := false; !whole && !ended; {
+		if l.watch(syscall.EPOLL_CTL_ADD, 0, input, syscall.EPOLLIN) != nil {
+			n, err := syscall.Read(0, letter[:]) // a file: it never keeps anybody waiting
+			whole, ended = letter[0] == '\n', n < 1 || err != nil
+			continue
+		}
+		readable := false
+		for !readable {
+			l.turn(l.now()+int64(time.Second), func(slot int, events uint32) {
+				if slot == input {
+					readable = true
+				} else {
+					handle(slot, events)
+				}
+			}, func(int64) {})
+		}
+		n, err := syscall.Read(0, letter[:])
+		whole, ended = n == 1 && letter[0] == '\n', n < 1 && err != syscall.EINTR
+		_ = l.watch(syscall.EPOLL_CTL_DEL, 0, input, 0)
+	}
+	return !ended
+}
+
 func (l *loop) watch(operation int, descriptor int, slot int, events uint32) error {
 	return syscall.EpollCtl(l.epoll, operation, descriptor, &syscall.EpollEvent{Events: events, Fd: int32(slot)})
 }

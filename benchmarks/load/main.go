@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -51,12 +50,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	commands := bufio.NewReader(os.Stdin)
 	if !load.late {
 		load.connect()
 	}
 	tell(load.connected())
-	if _, err := commands.ReadString('\n'); err != nil {
+	if !load.told() {
 		return // whoever asked is gone
 	}
 	tell(load.measured(func() {
@@ -65,7 +63,7 @@ func main() {
 		}
 		load.chat()
 	}))
-	_, _ = commands.ReadString('\n')
+	load.told()
 }
 
 func parse() options {

@@ -160,6 +160,25 @@ async def test_a_generator_that_was_held_up_says_so() -> None:
     assert any("late" in limit for limit in found["limits"])
 
 
+async def test_pings_are_answered_while_nothing_is_asked() -> None:
+    async def chat(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+
+    server = await serve(chat, "127.0.0.1", 0, compression=None, ping_interval=0.1, ping_timeout=0.2)
+    async with server:
+        address = f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        load = Load(address, "/", "plain", [Part(2, (("seconds", "0s"),))])
+        try:
+            await asyncio.to_thread(load.connected)
+            await asyncio.sleep(0.8)
+            assert len(server.connections) == 2
+            await asyncio.to_thread(load.measured)
+            await asyncio.sleep(0.8)
+            assert len(server.connections) == 2
+        finally:
+            await asyncio.to_thread(load.close)
+
+
 def test_a_part_that_is_split_stays_the_same_in_all() -> None:
     part = Part(40_001, (("rate", "2000"), ("messages", "40001"), ("seconds", "9s")))
     pieces = part.split()
