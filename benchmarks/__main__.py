@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import loading, profiling
+from benchmarks.figures import unmet
 from benchmarks.page import write_page
 from benchmarks.places import ROOT, Unavailable
 from benchmarks.results import DEFAULT, Results, machine
+from benchmarks.runs import Runs
 from benchmarks.scenarios import Scenario, scenarios
 from benchmarks.suite import Deadline, Suite
 
@@ -113,8 +115,11 @@ def _all(options: argparse.Namespace) -> int:
     Results(options.results).clear()
     _suite(options, 1 - CURVE_SHARE).compare(_chosen(options), options.peers)
     _suite(options, CURVE_SHARE).curve(options.sizes, options.processes)
+    missed = {goal.scenario for goal, _ in unmet(Runs(Results(options.results).read()))}
+    options.scenarios = [one.name for one in _chosen(options) if one.name in missed]
     try:
-        _profile(options)
+        if options.scenarios:
+            _profile(options)
     except Unavailable as error:
         _out(f"no profiles: {error}\n")
     return _report(options)

@@ -118,3 +118,8 @@ GOALS = (
         digits=0,
     ),
 )
+
+
+def unmet(runs: Runs) -> list[tuple[Goal, Spread]]:
+    """The goals that were measured and missed, and by what."""
+    return [(goal, found) for goal in GOALS if (found := goal.measure(runs)) and not goal.met(found)]
