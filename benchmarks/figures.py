@@ -7,6 +7,7 @@ from benchmarks.runs import Record, Runs, Spread, spread
 
 HALF_OF_IDLE = ("gateway", "broker")  # whose memory an idle session is
 MOST_SECONDS = 60.0
+FEW, MANY = 1_000, 100_000  # sessions between which the curve must be flat
 
 
 class Goal(NamedTuple):
@@ -50,27 +51,22 @@ def idle_bytes(when: str) -> Callable[[Record], float]:
 
 
 def _growth(runs: Runs) -> Spread | None:
-    """Processor time per chunk at most sessions over that at fewest, by rounds."""
-    points = sorted({line["connections"] for line in runs.lines("curve")})
-    if len(points) < 2:
-        return None
-    least, most = (runs.of(f"curve-{size}", "ours") for size in (points[0], points[-1]))
-    return spread(most[number]["us"] / least[number]["us"] for number in sorted(least.keys() & most.keys()))
+    """Processor time per chunk at the most sessions over that at few, in the same round."""
+    few, many = (runs.of(f"curve-{size}", "ours") for size in (FEW, MANY))
+    return spread(many[number]["us"] / few[number]["us"] for number in sorted(few.keys() & many.keys()))
 
 
 def _connecting(runs: Runs) -> Spread | None:
-    return spread(line["connect_s"] for line in _most_sessions(runs) if "connect_s" in line)
+    return spread(line["connect_s"] for line in _many(runs) if "connect_s" in line)
 
 
 def _inexact(runs: Runs) -> Spread | None:
+    return spread(max(MANY - line.get("replies", 0), sum(line.get("faults", {}).values())) for line in _many(runs))
+
+
+def _many(runs: Runs) -> Iterable[Record]:
     """Also of runs that are passed over otherwise: a fault is a fault."""
-    return spread(sum(line["faults"].values()) for line in _most_sessions(runs) if "faults" in line)
-
-
-def _most_sessions(runs: Runs) -> Iterable[Record]:
-    lines = runs.lines("curve")
-    most = max((line["connections"] for line in lines), default=0)
-    return [line for line in lines if line["connections"] == most]
+    return [line for line in runs.lines("curve") if line["connections"] == MANY]
 
 
 GOALS = (

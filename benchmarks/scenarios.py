@@ -157,9 +157,16 @@ def _all(seconds: float, scale: float) -> list[Scenario]:
 
 def curve(connections: int) -> Scenario:
     """So many sessions, opened as fast as it goes; then 2,000 replies per second, until each has had one."""
-    options = (("rate", "2000"), ("messages", str(max(connections, 20_000))), ("seconds", "120s"), ("sources", "8"))
+    messages, sources = max(connections, 20_000), min(250, connections // 20_000 + 4)  # 28,000 ports per address
+    seconds = 60 + messages // 2000
+    options = (
+        ("rate", "2000"),
+        ("messages", str(messages)),
+        ("seconds", f"{seconds}s"),
+        ("sources", str(sources)),
+    )
     words = f"{connections:,} sessions, 2,000 messages per second at random moments, a chunk every 50 ms"
-    return Scenario(f"curve-{connections}", words, 0.05, (Part(connections, options),), 120, idles=5.0, rests=20.0)
+    return Scenario(f"curve-{connections}", words, 0.05, (Part(connections, options),), seconds, idles=5.0, rests=20.0)
 
 
 def scenarios(seconds: float, scale: float = 1.0) -> dict[str, Scenario]:

@@ -74,6 +74,22 @@ def test_faults_at_most_sessions_are_told_though_the_run_is_in_doubt() -> None:
     assert "**not met**" in row(page, "all connected")
 
 
+@pytest.mark.parametrize(("replies", "verdict"), [(100_000, "| met |"), (99_999, "**not met**")])
+def test_every_session_must_have_had_its_reply(replies: int, verdict: str) -> None:
+    fields = {"connections": 100_000, "connect_s": 20.0, "replies": replies, "faults": {}, "us": 12.0}
+    many = run("curve-100000", "ours", 1, **fields) | {"kind": "curve"}
+    few = run("curve-1000", "ours", 1, connections=1000, us=10.0) | {"kind": "curve"}
+    page = goals(Runs([many, few]))
+    assert verdict in row(page, "not exact")
+    assert "1.20" in row(page, "over that at 1,000")
+
+
+def test_fewer_sessions_do_not_stand_for_many() -> None:
+    fields = {"connections": 2_000, "connect_s": 0.2, "replies": 20_000, "faults": {}, "us": 12.0}
+    page = goals(Runs([run("curve-2000", "ours", 1, **fields) | {"kind": "curve"}]))
+    assert page.count("not measured") == len(GOALS)
+
+
 def test_the_whole_page_is_written(tmp_path: Path) -> None:
     lines = [{"kind": "machine", "at": "2026-01-02 03:04:05", "commit": "abc", **MACHINE}, *paced(8.0, 9.0)]
     lines.append({"kind": "skipped", "at": "2026-01-02 03:04:05", "peer": "channels", "reason": "no such thing"})
