@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS ?=
 WSTEST ?=
 
-.PHONY: help run test test-slow autobahn chaos check clean
+.PHONY: help run test test-slow autobahn chaos bench check clean
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -30,6 +30,9 @@ autobahn: $(VENV)/.installed-dev ## run Autobahn's suite against our WebSocket c
 chaos: $(VENV)/.installed-dev ## break the service under load by a plan and judge it; ARGS="--seconds 60 --seed 1"
 	$(BIN)/python -m tests.chaos $(ARGS)
 
+bench: $(VENV)/.installed-bench ## measure against others for an hour, rewrite docs/performance.md; ARGS="--rounds 3 --minutes 30"
+	$(BIN)/python -m benchmarks all $(ARGS)
+
 check: $(VENV)/.installed-dev ## format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,6 +52,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-dev: pyproject.toml
 	$(call install,.[dev])
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: pyproject.toml
+	$(call install,.[bench])
 	@touch $(VENV)/.installed $@
 
 define install

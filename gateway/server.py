@@ -32,9 +32,8 @@ ABORT_AFTER = 0.5  # for clients that do not take what is still unsent
 GRACE = 1  # for endpoints
 # Seconds that a connection without a request is kept. Whoever keeps it shorter closes it: clients after 5 s or so,
 # nginx after 60. Else one side would use it while the other closes it, and a request would be lost.
+KEEP_ALIVE = 75
 CLOSE_TIMEOUT = 10.0  # for clients, while nothing stops: to answer a close, and to take what is unsent before it
-KEEP_ALIVE = 75  # for the next request on an HTTP connection. Proxies keep theirs for 60 and must be the first to give
-# them up: one that sends a request into a connection that is being closed has an error for its client
 SAME_STOP = 0.5  # one Ctrl-C reaches a process by its group and by its parent: two signals, one wish
 RETRY_AFTER_MS = (500, 2_000)  # clients that come back all at once would be a second outage
 

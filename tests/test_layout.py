@@ -107,7 +107,7 @@ def problems(modules: Mapping[str, str]) -> list[str]:
 
 def _forbidden(module: str, target: str) -> bool:
     package, wanted = module.split(".")[0], target.split(".")[0]
-    ours = wanted in (*PACKAGES, "tests")
+    ours = wanted in (*PACKAGES, "tests", "benchmarks")
     concrete = target.startswith(("shared.brokers.", "shared.store."))
     pure = any(module == name or module.startswith(name + ".") for name in PURE)
     return (
@@ -164,6 +164,7 @@ OTHERS = {
         ("shared.sub.bad", "from ...worker import runner", "shared.sub.bad imports worker.runner"),
         ("shared.messages", "import shared.errors", "shared.messages imports shared.errors"),
         ("gateway.bad", "import tests.conftest", "gateway.bad imports tests.conftest"),
+        ("worker.bad", "from benchmarks import proc", "worker.bad imports benchmarks"),
         ("gateway.bad", "from shared.brokers.memory import X", "gateway.bad imports shared.brokers.memory"),
         ("worker.bad", "from shared.brokers import redis", "worker.bad imports shared.brokers.redis"),
         ("gateway.bad", "from shared.store.sql import X", "gateway.bad imports shared.store.sql"),

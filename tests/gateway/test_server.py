@@ -103,11 +103,6 @@ async def test_a_hint_that_cannot_be_given_does_not_keep_the_server(monkeypatch:
         await gateway.ended
 
 
-def test_a_proxy_gives_an_idle_connection_up_before_the_gateway_does() -> None:
-    """nginx, ingress-nginx and load balancers keep theirs for 60 s."""
-    assert module.configure(Endpoint(), GatewaySettings()).timeout_keep_alive > 60
-
-
 async def test_the_clients_are_told_once() -> None:
     async with running(Endpoint()) as gateway:
         gateway.server.stop()

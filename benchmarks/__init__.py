@@ -1,0 +1,1 @@
+"""How fast the service is and what it costs, beside others: `python -m benchmarks --help`, docs/performance.md."""

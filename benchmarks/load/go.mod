@@ -1,0 +1,3 @@
+module llm-chat/load
+
+go 1.19
