@@ -7,7 +7,7 @@ import pytest
 
 from gateway import process
 from gateway.sockets import listen
-from shared.broker import GatewayBroker
+from shared.broker import GatewayBroker, NoBroker
 from shared.messages import Batch
 from shared.settings import Settings
 
@@ -40,7 +40,7 @@ def opens(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Have `broker` opened; returns the names under which it was."""
     names: list[str] = []
 
-    async def open_broker(settings: Settings, name: str) -> GatewayBroker:
+    async def open_broker(settings: Settings, name: str, *, patient: bool) -> GatewayBroker:
         names.append(name)
         return cast(GatewayBroker, broker)
 
@@ -78,7 +78,7 @@ async def test_a_hub_that_dies_ends_it_with_status_1(
 async def test_a_broker_that_cannot_be_used_is_a_wrong_setting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def refuse(settings: Settings, name: str) -> GatewayBroker:
+    async def refuse(settings: Settings, name: str, *, patient: bool) -> GatewayBroker:
         raise ValueError("the broker there has another key")
 
     monkeypatch.setattr(process, "open_gateway_broker", refuse)
@@ -89,10 +89,29 @@ async def test_a_broker_that_cannot_be_used_is_a_wrong_setting(
     sockets[0].close()
 
 
+@pytest.mark.parametrize(("has_parent", "status"), [(False, 1), (True, 2)])
+async def test_a_broker_that_does_not_serve_may_do_so_later_but_not_for_a_child(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], has_parent: bool, status: int
+) -> None:
+    """A child waits for what may still come, so what it is told is for good."""
+    patience: list[bool] = []
+
+    async def refuse(settings: Settings, name: str, *, patient: bool) -> GatewayBroker:
+        patience.append(patient)
+        raise NoBroker("start it")
+
+    monkeypatch.setattr(process, "open_gateway_broker", refuse)
+    sockets = listen("127.0.0.1", 0)
+    assert await process._serve(Settings(), sockets, has_parent=has_parent) == status
+    assert patience == [has_parent]
+    assert capsys.readouterr().err == "gateway: start it\n"
+    sockets[0].close()
+
+
 async def test_a_signal_while_the_broker_is_opened_is_a_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
     opening = asyncio.Event()
 
-    async def endless(settings: Settings, name: str) -> GatewayBroker:
+    async def endless(settings: Settings, name: str, *, patient: bool) -> GatewayBroker:
         opening.set()
         await asyncio.Event().wait()
         raise AssertionError("unreachable")

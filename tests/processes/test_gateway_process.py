@@ -79,7 +79,8 @@ def test_several_processes_with_a_wrong_broker_give_up(service: Service) -> None
 
     assert status == 2
     assert set(text.splitlines()) == {
-        "gateway: no broker is known for 'amqp': LLM_CHAT_BROKER_URL may be manager: or manager:///some/dir"
+        "gateway: no broker is known for 'amqp': LLM_CHAT_BROKER_URL may be manager:, manager:///some/dir or "
+        "redis://user:password@host:6379/0"
     }
 
 
