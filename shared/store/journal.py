@@ -7,7 +7,7 @@ transaction that takes from the one and writes to the others. Whoever reads file
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import msgspec
 import structlog
@@ -115,10 +115,11 @@ def _guarded(connection: Connection, work: Callable[[], None]) -> None:
     try:
         work()
     except BaseException:
-        _execute(connection, "ROLLBACK TO filing")
+        with suppress(sqlite3.Error):  # the whole transaction may be undone already, where the disk is full
+            _execute(connection, "ROLLBACK TO filing")
+            _execute(connection, "RELEASE filing")
         raise
-    finally:
-        _execute(connection, "RELEASE filing")
+    _execute(connection, "RELEASE filing")
 
 
 def _write(connection: Connection, driver: Driver, page: Page) -> None:

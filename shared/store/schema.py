@@ -70,4 +70,5 @@ journal = Table(  # what is on its way into the others: shared.store.journal
     metadata,
     Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("body", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,  # numbers only grow: what is put aside must not be where new ones begin
 )

@@ -303,8 +303,10 @@ class SqlStore:
         try:
             if not await self._transact(partial(journal.file, driver=self._driver)):
                 self._filing.done()
-        except ChatError:
+        except Exception as error:
             self._filing.failed(time.monotonic())
+            if not isinstance(error, ChatError):
+                log.error("the journal cannot be filed", exc_info=error)
 
     async def _file_all(self) -> None:
         """So that whatever is read from now on is there. Raises StoreUnavailable."""

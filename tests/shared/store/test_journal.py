@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.store import Question, filing, opening
+from shared.store import Question, filing, journal, opening
 from shared.store.sql import SqlStore
 from tests.contracts.stores import answer, exchange, question, session
 
@@ -165,6 +165,8 @@ async def test_a_page_that_cannot_be_read_is_put_aside(store: SqlStore, file: Pa
 
     assert [turn.question.id for turn in await store.turns("s")] == ["m1", "m2"]
     assert rows(file, "SELECT number < 0 FROM journal") == [(1,)]
+    await store.ask(question("m3"), fresh=True)
+    assert len(await store.turns("s")) == 3
 
 
 async def test_what_cannot_be_filed_spoils_nothing_else(store: SqlStore, file: Path) -> None:
@@ -173,3 +175,18 @@ async def test_what_cannot_be_filed_spoils_nothing_else(store: SqlStore, file: P
 
     assert [turn.question.id for turn in await store.turns("s")] == ["good"]
     assert count(file, "journal") == 0
+
+
+async def test_a_journal_that_cannot_be_filed_holds_up_no_message(
+    store: SqlStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> bool:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(journal, "file", fail)
+    monkeypatch.setattr(filing, "REST", 0.0)
+    for number in range(5):
+        assert await store.ask(question(f"m{number}"), fresh=True) is None
+
+    monkeypatch.undo()
+    assert len(await store.turns("s")) == 5
