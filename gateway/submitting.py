@@ -154,6 +154,7 @@ class Submitting:
             else:
                 self._refuse(session, entry, error)
 
+        self._hub.attach_again(session)  # it may be open still, with nothing of it to be read: then that brings it
         then(self._broker.read(session.id, None, 1), found, failed)
 
     def _again(self, session: LiveSession, entry: Entry, answer: Answer, *, comes: bool) -> None:
