@@ -7,8 +7,7 @@ from shared.brokers.redis.address import Address
 
 OLDEST = (6, 2)
 PERMISSIONS = "~{llm-chat}:* &{llm-chat}:* +@read +@write +@scripting +@pubsub +@connection +info +time"
-
-
+_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _INNER = re.compile(r"\b(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN)\b")
 
 
@@ -63,6 +62,8 @@ def of_exception(address: Address, error: BaseException) -> Trouble:
     at = f"the Redis server at {address.shown}"
     if isinstance(error, ConnectionRefusedError):
         return Trouble(f"{at} refuses the connection: start it, or correct LLM_CHAT_BROKER_URL")
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OTHER_NAME:
+        return Trouble(f"{at} shows a certificate for another name: name it as its certificate does", lasting=True)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Trouble(
             f"{at} shows a certificate that is not trusted: name its authority by ssl_ca_certs", lasting=True
@@ -70,7 +71,8 @@ def of_exception(address: Address, error: BaseException) -> Trouble:
     if isinstance(error, ssl.SSLError):
         return Trouble(f"{at} speaks no TLS: use redis:// or set its tls-port", lasting=True)
     if isinstance(error, TimeoutError):
-        return Trouble(f"{at} does not answer: look whether it is overloaded or behind a firewall")
+        or_plain = "" if address.tls is None else ", or speaks no TLS there (redis:// or another port)"
+        return Trouble(f"{at} does not answer: look whether it is overloaded or behind a firewall{or_plain}")
     if isinstance(error, ConnectionError | EOFError):
         return Trouble(
             f"{at} has closed the connection: look whether it runs, whether it wants TLS (rediss://), and at its log"
