@@ -89,7 +89,16 @@ class RedisServer:
 
     def start(self) -> None:
         """Serve, as no child of ours, and wait until it does."""
-        words = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket]
+        words = [
+            self._program,
+            *self._file(),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--unixsocket",
+            self.socket,
+        ]
         words += ["--save", "", "--dir", str(self.directory), "--logfile", str(self.directory / "log"), *self._options]
         Path(self.socket).unlink(missing_ok=True)
         pid_file = self.directory / "pid"
@@ -102,6 +111,10 @@ class RedisServer:
                 subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=10)
             time.sleep(0.01)
         self.process = psutil.Process(int(pid_file.read_text()))
+
+    def _file(self) -> list[str]:
+        """One with settings, where these are not all."""
+        return []
 
     def _answers(self) -> bool:
         """Also what needs a password answers, and what is still loading its file does not count."""
