@@ -1,7 +1,7 @@
 """A master, its replica and their sentinels, on one machine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.redis_server import RedisServer
 
@@ -17,17 +17,12 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-class Sentinel(RedisServer):
-    """One that takes a silence of `down` seconds for a death, where `quorum` of them do. `lines`: more for its file."""
+class SentinelServer(RedisServer):
+    """`lines`: what its file begins with."""
 
-    def __init__(self, master: RedisServer, quorum: int, down: float, *lines: str) -> None:
-        self._lines = [
-            f"sentinel monitor {NAME} 127.0.0.1 {master.port} {quorum}",
-            f"sentinel down-after-milliseconds {NAME} {round(down * 1000)}",
-            f"sentinel failover-timeout {NAME} 3000",
-            *lines,
-        ]
-        super().__init__("--sentinel")
+    def __init__(self, lines: Sequence[str], *options: str, binary: str | None = None) -> None:
+        self._lines = lines
+        super().__init__("--sentinel", *options, binary=binary)
 
     def _file(self) -> list[str]:
         """It writes into it what it has learnt, and finds that when it comes again."""
@@ -35,6 +30,15 @@ class Sentinel(RedisServer):
         if not file.exists():
             file.write_text("\n".join([*self._lines, ""]))
         return [str(file)]
+
+
+class Sentinel(SentinelServer):
+    """One that takes a silence of `down` seconds for a death, where `quorum` of them do. `lines`: more for its file."""
+
+    def __init__(self, master: RedisServer, quorum: int, down: float, *lines: str) -> None:
+        monitored = f"sentinel monitor {NAME} 127.0.0.1 {master.port} {quorum}"
+        patience = f"sentinel down-after-milliseconds {NAME} {round(down * 1000)}"
+        super().__init__([monitored, patience, f"sentinel failover-timeout {NAME} 3000", *lines])
 
 
 class House:
@@ -68,7 +72,8 @@ class House:
 
     def until_replicated(self) -> None:
         """Wait until the replica has what is written now."""
-        assert self.master.run("WAIT", 1, 5000) == 1
+        written = self.master.run("INFO", "replication")["master_repl_offset"]
+        until(lambda: self.replica.run("INFO", "replication")["slave_repl_offset"] >= written, "replication")
 
     def lose_replication(self) -> None:
         """What is written from now on never reaches the replica, until `replica.go_on()`."""

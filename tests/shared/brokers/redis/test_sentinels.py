@@ -8,6 +8,7 @@ import pytest
 
 from shared.broker import NoBroker
 from shared.brokers import check_broker, open_gateway_broker, open_worker_broker
+from shared.brokers.redis import exchange
 from shared.brokers.redis.link import RedisLink
 from shared.brokers.redis.opening import place_of
 from shared.brokers.redis.sentinels import Sentinels, parse
@@ -95,6 +96,17 @@ async def test_the_ones_that_are_not_there_are_passed_over(single: RedisServer) 
     for _ in range(3):
         found = await place.find()
         assert (found.host, found.port, found.database, found.found) == ("127.0.0.1", single.port, 3, True)
+    sentinel.remove()
+
+
+async def test_one_that_hangs_is_passed_over(single: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.brokers.redis.sentinels.ASK_SECONDS", 0.2)
+    hanging, sentinel = Sentinel(single, 1, 5.0), Sentinel(single, 1, 5.0)
+    hanging.pause()
+    assert (await parse(f"redis+sentinel://127.0.0.1:{hanging.port},127.0.0.1:{sentinel.port}/mymaster").find()).found
+    said = await sentence(f"redis+sentinel://127.0.0.1:{hanging.port}/mymaster")
+    assert f"the Redis sentinel at 127.0.0.1:{hanging.port} does not answer" in said
+    hanging.remove()
     sentinel.remove()
 
 
@@ -201,6 +213,28 @@ async def test_a_token_spent_on_the_former_master_is_not_good(peers: Peers) -> N
     await peers.drain_until_lost()
     assert await front.side.spend("ticket", "ann", epoch, 30.0) is False
     assert await front.side.spend("ticket", "ann", (await front.side.stats()).epoch, 30.0) is True
+
+
+@pytest.mark.slow  # sentinels take their time to demote it
+@pytest.mark.timeout(60)
+async def test_a_master_that_hangs_is_left_and_its_awakening_changes_nothing(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent to it is still in its sockets then."""
+    monkeypatch.setattr(exchange, "STALLED", 0.5)
+    monkeypatch.setattr("shared.brokers.redis.wire.CONNECT_SECONDS", 0.3)
+    attempt = await peers.attempt()
+    await attempt.add("before ")
+    await peers.front.drain_until(lambda: peers.front.items)
+    peers.house.until_replicated()
+    peers.house.master.pause()
+    assert await append_for_sure(peers.back, attempt.flush("after ", end=True)) == []
+    await peers.drain_until_lost()
+    peers.house.master.go_on()
+    until(lambda: peers.house.master.run("INFO", "replication")["role"] == "slave", "its demotion")
+    attached = await peers.front.side.attach("s", peers.front.items[-1].cursor)
+    assert (attached.page.recovered, text_of(attached.page.items)) == (True, "after ")
+    assert text_of(await peers.front.kept()) == "before after "
 
 
 async def test_a_master_that_was_a_replica_meanwhile_has_another_life(peers: Peers) -> None:

@@ -18,6 +18,7 @@ from tests.contracts.brokers import Back, Front
 from tests.processes.client import JsonClient, echo_of
 from tests.processes.client import text_of as shown_of
 from tests.processes.service import running_service, until
+from tests.redis_house import SentinelServer
 from tests.redis_server import NEEDED_TLS, RedisServer, free_port, tls_program
 
 USER = "chat-user"
@@ -123,6 +124,31 @@ async def test_one_end_alone_speaks_it(tls: Guarded, monkeypatch: pytest.MonkeyP
 async def test_a_certificate_of_our_own(mutual: Guarded) -> None:
     await check_broker(settings(mutual.url_of_a_known_client))
     assert "has closed the connection" in await sentence(mutual.url())
+
+
+async def test_sentinels_are_asked_over_tls_too(tls: Guarded, tmp_path: Path) -> None:
+    """One that knows the master by the port for TLS, and wants a password of its own."""
+    certificate, key = Authority(tmp_path, "others").certify("sentinel", "localhost")
+    files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(tls.authority)]
+    port, monitored = free_port(), f"sentinel monitor mymaster localhost {tls.port} 1"
+    lines = [
+        "sentinel resolve-hostnames yes",
+        "sentinel announce-hostnames yes",
+        monitored,
+        f'requirepass "{PASSWORD}"',
+    ]
+    words = ["--tls-port", str(port), "--tls-auth-clients", "no", *files]
+    sentinel = SentinelServer([*lines, f'requirepass "{PASSWORD}"'], *words, binary=tls_program())
+    both = tmp_path / "both.crt"
+    both.write_bytes(tls.authority.read_bytes() + (tmp_path / "others.crt").read_bytes())
+    url = (
+        tls.url(authority=both).replace("rediss:", "rediss+sentinel:").replace(f":{tls.port}/0", f":{port}/mymaster/0")
+    )
+    own = f"&sentinel_password={quote(PASSWORD, safe='')}"
+    await check_broker(settings(url + own))
+    assert "correct sentinel_password in" in await sentence(url)
+    assert "a certificate that is not trusted" in await sentence(url.replace(str(both), str(tls.authority)) + own)
+    sentinel.remove()
 
 
 @pytest.mark.timeout(60)
