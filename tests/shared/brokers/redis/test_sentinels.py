@@ -1,6 +1,9 @@
 """Sentinels name the master: what is said where they do not, and what becomes of replies when they name another."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
@@ -65,6 +68,18 @@ async def test_no_sentinel_answers() -> None:
     said = await sentence(f"redis+sentinel://ann:{SECRET}@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}/mymaster")
     assert f"none of the Redis sentinels at 127.0.0.1:{ports[0]}, 127.0.0.1:{ports[1]} says where the master is" in said
     assert f"the Redis sentinel at 127.0.0.1:{ports[0]} refuses the connection: start it" in said
+
+
+@pytest.mark.parametrize("module", ["gateway", "worker"])
+def test_at_start_it_is_one_line_and_exit_status_1(module: str) -> None:
+    url = f"redis+sentinel://ann:{SECRET}@127.0.0.1:{free_port()}/mymaster"
+    words = [sys.executable, "-m", module, *(["--port", "0"] if module == "gateway" else [])]
+    environment = {**os.environ, "LLM_CHAT_DATABASE_URL": "none", "LLM_CHAT_BROKER_URL": url}
+    ran = subprocess.run(words, capture_output=True, timeout=15, env=environment)
+    assert ran.returncode == 1
+    (line,) = ran.stderr.decode().splitlines()
+    assert "none of the Redis sentinels at" in line
+    assert SECRET not in line
 
 
 @pytest.fixture(scope="module")
