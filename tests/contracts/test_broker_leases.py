@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared.errors import Busy, QueueFull, WorkerLost
-from shared.messages import Done, Failed, decode_events, text_of, text_sha256
+from shared.messages import Done, Failed, Submission, decode_events, text_of, text_sha256
 from tests.contracts.brokers import LEASE, Attempt, Back, Front, Stage, Start, settings, short_memory, short_queue
 
 # --- G6: leases ------------------------------------------------------------------------------------------------------
@@ -191,6 +191,41 @@ async def test_g10_the_queue_has_an_end(start: Start) -> None:
     assert (await front.submit("m1", "t")).repeated  # what is known needs no place
     assert (await back.lease()).lease.session == "s"
     assert not (await front.submit("m1", "u")).repeated
+
+
+async def test_g10_the_queue_is_bounded_by_its_bytes_too(start: Start) -> None:
+    """Whichever way one leaves it, there is room again; one alone is never too large."""
+    stage = await start(settings(**short_queue(max_bytes=1 << 20)))
+    front, back = await stage.front(), await stage.back()
+    for session in ("s", "t"):
+        await front.chat(session)
+    large, rest, id = b"x" * (1 << 21), b"x" * (1 << 19), iter(range(100))
+
+    async def submit(session: str, request: bytes) -> str:
+        made = Submission(session, f"m{next(id)}", 0, request)
+        await front.side.submit(made)
+        return made.id
+
+    async def full() -> None:
+        with pytest.raises(QueueFull):
+            await submit("t", rest)
+
+    waiting = await submit("s", large)
+    await full()
+    await front.side.cancel("s", waiting)
+    await front.side.cancel("t", await submit("t", rest))
+    await submit("s", large)
+    attempt = await back.lease()
+    await front.side.cancel("t", await submit("t", rest))
+    await back.side.release([attempt.lease.number])  # it waits again
+    await full()
+    attempt = await back.lease()
+    await attempt.add(end=True)
+    await submit("s", large)
+    await full()
+    await front.side.forget("s")
+    await submit("t", rest)
+    assert (await front.side.stats()).queued == 1
 
 
 async def test_g10_owners_take_turns(stage: Stage) -> None:

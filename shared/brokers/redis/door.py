@@ -77,15 +77,22 @@ async def _enter(
 
 async def _greet(wire: Wire, scripts: Mapping[str, Script]) -> None:
     """See that it is new enough, that it has the scripts, and whether its memory is the one we know."""
-    about = dict(
-        line.split(":", 1) for line in (await wire.ask(b"INFO", b"server")).decode().splitlines() if ":" in line
-    )
+    about = await _about(wire, b"server")
     if trouble.too_old(about.get("redis_version", "0")):
         raise trouble.of_version(wire.address, about.get("redis_version", "of an unknown version"))
+    about |= await _about(wire, b"replication")
+    if wire.address.found and about.get("role") != "master":
+        raise trouble.of_replica(wire.address)
     wanted = list(scripts.values())
     there = await wire.ask(b"SCRIPT", b"EXISTS", *(script.sha for script in wanted))
     for script, known in zip(wanted, there, strict=True):
         if not known:
             await wire.ask(b"SCRIPT", b"LOAD", script.source)
-    words = (about["run_id"], secrets.token_hex(8), str(secrets.randbits(40)))
+    life = f"{about['run_id']}.{about.get('master_replid', '')}"  # the latter changes with every promotion
+    words = (life, secrets.token_hex(8), str(secrets.randbits(40)))
     await wire.ask(b"EVALSHA", scripts["greet"].sha, b"1", META, *words)
+
+
+async def _about(wire: Wire, section: bytes) -> dict[str, str]:
+    lines = (await wire.ask(b"INFO", section)).decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)

@@ -14,7 +14,7 @@ import structlog
 
 from shared.answer import Answer
 from shared.brokers.redis import trouble
-from shared.brokers.redis.address import Address
+from shared.brokers.redis.address import Address, Place
 from shared.brokers.redis.door import Pair, enter
 from shared.brokers.redis.exchange import Exchange
 from shared.brokers.redis.scripts import scripts
@@ -37,8 +37,8 @@ class RedisLink:
 
     spacing = SPACING
 
-    def __init__(self, address: Address, limits: Limits, name: str) -> None:
-        self._address = address
+    def __init__(self, place: Place, limits: Limits, name: str) -> None:
+        self._place = place
         self._limits = limits
         self._name = name
         self._scripts = scripts(limits)
@@ -59,12 +59,12 @@ class RedisLink:
 
     # --- linking -----------------------------------------------------------------------------------------------------
 
-    async def connect(self) -> None:
-        """Link now. Raises trouble.Trouble."""
-        pair = await enter(self._address, self._name, self._scripts, self._on_lost, self._on_push)
+    async def connect(self) -> Address:
+        """Link now. Returns with which server. Raises trouble.Trouble."""
+        pair = await enter(await self._place.find(), self._name, self._scripts, self._on_lost, self._on_push)
         if not (pair.calls.open and pair.wakes.open):  # lost meanwhile, when it was none of `_on_lost`'s business yet
             pair.abort()
-            raise trouble.of_exception(self._address, ConnectionResetError())
+            raise trouble.of_exception(pair.calls.address, ConnectionResetError())
         self._pair = pair
         self._number += 1
         self._linked_at = self._loop.time()
@@ -72,6 +72,7 @@ class RedisLink:
         self._linked.set()
         self._exchange.begin(pair.calls)
         self._tick()
+        return pair.calls.address
 
     def start(self) -> None:
         """Link in the background, for as long as it takes."""
@@ -84,18 +85,18 @@ class RedisLink:
             await asyncio.sleep(LONGEST_PAUSE)
         while True:
             try:
-                await self.connect()
+                server = await self.connect()
                 break
             except trouble.Trouble as found:
                 self.refused(str(found))
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
-        log.info("linked to the broker", server=self._address.shown)
+        log.info("linked to the broker", server=server.shown)
 
     def _on_lost(self, wire: Wire) -> None:
         if self._pair is None or wire not in self._pair:
             return  # of a link that was given up already, or is not there yet
-        self.broken(str(trouble.of_exception(self._address, ConnectionResetError())))
+        self.broken(str(trouble.of_exception(wire.address, ConnectionResetError())))
 
     async def close(self, goodbye: str, name: str) -> None:
         """Say goodbye if the broker is there, wait at most a second for that, and end the link."""

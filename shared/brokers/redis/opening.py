@@ -2,17 +2,22 @@
 
 from shared.broker import NoBroker
 from shared.brokers.limits import limits_of
-from shared.brokers.redis.address import parse
+from shared.brokers.redis import address, sentinels
 from shared.brokers.redis.link import RedisLink
 from shared.brokers.redis.trouble import Trouble
 from shared.brokers.sides import GatewaySide, WorkerSide
 from shared.settings import Settings
 
 
+def place_of(url: str) -> address.Place:
+    """Where the server is to be looked for. Raises ValueError, with a sentence for the operator."""
+    return sentinels.parse(url) if url.startswith(sentinels.SCHEMES) else address.parse(url)
+
+
 async def open_link(settings: Settings, name: str, *, patient: bool) -> RedisLink:
     """Link. Raises NoBroker; if `patient`, only where waiting will not mend it."""
     try:
-        link = RedisLink(parse(settings.broker.url), limits_of(settings), name)
+        link = RedisLink(place_of(settings.broker.url), limits_of(settings), name)
     except ValueError as error:
         raise NoBroker(str(error)) from None
     try:

@@ -5,20 +5,44 @@ local WAITING, RETRIES, SUSPECTS, OWNERS = K .. 'waiting', K .. 'retries', K .. 
 
 local function line(owner) return K .. 'line:' .. owner end
 
+local function weight(entry) -- bytes of its request; what is spoilt weighs nothing
+    local g, sid = entry:match('^(%d+):(.*)$')
+    return g and tonumber(redis.pcall('HSTRLEN', K .. 'r:' .. sid .. ':' .. g, 'request')) or 0
+end
+
+local function waits(entry)
+    call('HINCRBY', META, 'queued', weight(entry))
+    call('ZADD', WAITING, now, entry)
+end
+
+local function waits_no_more(entry)
+    call('HDEL', K .. 'told', entry)
+    if call('ZREM', WAITING, entry) == 0 then return end
+    if call('EXISTS', WAITING) == 1 then
+        call('HINCRBY', META, 'queued', 0 - weight(entry))
+    else
+        call('HDEL', META, 'queued') -- whatever was spoilt meanwhile
+    end
+end
+
+local function is_full(more) -- by count or by bytes; one alone is never too large
+    local bytes = tonumber(call('HGET', META, 'queued') or 0)
+    return call('ZCARD', WAITING) >= LIMIT.queue or (bytes > 0 and bytes + more > LIMIT.queue_bytes)
+end
+
 local function enqueue(r, owner)
     if call('RPUSH', line(owner), r.entry) == 1 then call('RPUSH', OWNERS, owner) end
-    call('ZADD', WAITING, now, r.entry)
+    waits(r.entry)
     keep(line(owner))
 end
 
 local function enqueue_again(r, suspect)
     call('RPUSH', suspect and SUSPECTS or RETRIES, r.entry)
-    call('ZADD', WAITING, now, r.entry)
+    waits(r.entry)
 end
 
 local function leave_queue(entry, owner)
-    call('ZREM', WAITING, entry)
-    call('HDEL', K .. 'told', entry)
+    waits_no_more(entry)
     if call('LREM', RETRIES, 1, entry) + call('LREM', SUSPECTS, 1, entry) == 0 then
         call('LREM', line(owner), 1, entry)
         if call('EXISTS', line(owner)) == 0 then call('LREM', OWNERS, 1, owner) end
@@ -40,10 +64,7 @@ end
 local function take_entry(alone)
     local entry
     if alone then entry = call('LPOP', SUSPECTS) else entry = next_entry() end
-    if entry then
-        call('ZREM', WAITING, entry)
-        call('HDEL', K .. 'told', entry)
-    end
+    if entry then waits_no_more(entry) end
     return entry or nil
 end
 

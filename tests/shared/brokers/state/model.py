@@ -76,7 +76,7 @@ class Model:
         if chat.running is not None:
             raise Busy(detail=chat.running.generation)
         early = submission.id in chat.early
-        if not early and len(self.waiting) >= self.limits.queue:
+        if not early and self.full(len(submission.request)):
             raise QueueFull
         now = self.clock.now()
         generation = max(self.clock.wall_ms(), chat.last + 1, submission.floor + 1)
@@ -89,6 +89,11 @@ class Model:
             chat.early.remove(submission.id)
             self.owe(reply, "cancelled")
         return reply
+
+    def full(self, more: int) -> bool:
+        """G10: a single one always has room by its bytes."""
+        bytes = sum(len(reply.request) for reply in self.waiting)
+        return len(self.waiting) >= self.limits.queue or (bytes > 0 and bytes + more > self.limits.queue_bytes)
 
     def cancel(self, session: str, id: str) -> bool:
         """G5."""
@@ -115,7 +120,7 @@ class Model:
         return self.gateways.setdefault(name, Gateway(self.clock.now()))
 
     def detach(self, name: str, session: str) -> None:
-        if name in self.gateways and session in self.chats:
+        if name in self.gateways and session in self.chats and session in self.gateways[name].follows:
             self.gateways[name].follows.discard(session)
             self.chats[session].idle_since = self.clock.now()
 

@@ -38,6 +38,7 @@ STEP = 0.125  # seconds between two ticks; sums of it are exact
 EVERYTHING = 1 << 30
 LIMITS = Limits(
     queue=2,
+    queue_bytes=50,
     queue_timeout=15.0,
     lease=3.25,
     max_attempts=4,
@@ -146,7 +147,7 @@ class Play:
         self.settle()
 
     def submit(self, session: str, id: str, floor: int) -> None:
-        submission = Submission(session, id, floor, f"{session} {id}".encode())
+        submission = Submission(session, id, floor, f"{session} {id}".encode().ljust(10 + 10 * int(session[1:])))
         waiting = len(self.model.waiting)
         known = session in self.model.chats and any(r.id == id for r in self.model.chats[session].replies)
         accepted, reply = self.both("submit", (submission,), lambda: self.model.submit(submission))

@@ -1,5 +1,5 @@
 -- Before anything else on every connection: make the memory, or see that the server has begun a new life, in which the
--- last writes of the former one may be missing. KEYS: meta. ARGV: run id, epoch to begin with, lease to begin with, now.
+-- last writes of the former one may be missing. KEYS: meta. ARGV: its life, epoch to begin with, lease to begin with, now.
 local META = '{llm-chat}:meta'
 local found = redis.call('HMGET', META, 'epoch', 'run')
 if not found[1] then

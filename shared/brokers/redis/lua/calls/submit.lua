@@ -23,7 +23,7 @@ local cancelled = nil
 for at, other in ipairs(early) do
     if other == id then cancelled = at end
 end
-if not cancelled and call('ZCARD', WAITING) >= LIMIT.queue then return refuse('queue_full') end
+if not cancelled and is_full(#blob(1)) then return refuse('queue_full') end
 
 g = num(math.max(wall, s.last + 1, args[3] + 1))
 call('HSET', K .. 'r:' .. sid .. ':' .. g, 'id', id, 'attempt', 0, 'nonce', '', 'next', 0, 'tally',
