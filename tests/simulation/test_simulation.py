@@ -14,7 +14,7 @@ from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.world import run
 
 USUAL = 200  # seeds in the usual run
-WITH_HISTORY = (*range(80), 115, 119, 364)  # the same, of services with a database; the last have found something
+WITH_HISTORY = (*range(80), 115, 119, 364, 3790)  # the same, of services with a database; the last have found something
 THOUSANDS = 10  # of seeds in the slow one
 
 # What must have happened in the usual run, else its silence means nothing.
