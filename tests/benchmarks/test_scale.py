@@ -56,8 +56,20 @@ def test_the_page_says_what_a_broker_adds_and_what_a_kept_reply_takes(tmp_path: 
     assert "| redis | 808.00 | +8.00 ms, +1.00% |" in page
 
 
+def test_where_all_runs_were_disturbed_the_page_says_so_and_shows_those_that_were_right(tmp_path: Path) -> None:
+    noise: dict[str, Any] = {"doubts": ["other processes used 99% of a processor"]}
+    page = page_of(
+        tmp_path, run(1, 1, 100.0, **noise), run(2, 1, 120.0, **noise), run(4, 1, 777.0, doubts=["5 missing"])
+    )
+    assert "**The machine was not quiet**" in page
+    assert "+20%" in page
+    assert "777" not in page
+
+
 def test_nothing_measured_is_said(tmp_path: Path) -> None:
-    assert "Not measured." in page_of(tmp_path)
+    page = page_of(tmp_path)
+    assert "Not measured." in page
+    assert "not quiet" not in page
 
 
 @pytest.mark.slow
