@@ -105,6 +105,7 @@ class Stand:
         self._redis = Server(free_port()) if broker == "redis" else None
         self._memory = 0
         self._calls = Counter[str]()
+        self._sleeps = Counter[str]()
         self._at = 0.0
 
     def ready(self) -> Ready:
@@ -130,12 +131,14 @@ class Stand:
         took = time.monotonic() - at
         self.seen["rest_ms_s"] = {name: round((now[name] - used[name]) * 1000 / took, 2) for name in now}
         self.seen["rest_calls_s"] = round((self._count() - calls).total() / took, 1)
-        self._memory, self._calls, self._at = self._used(servers), self._count(), time.monotonic()
+        self._memory, self._calls, self._sleeps = self._used(servers), self._count(), servers.sleeps()
+        self._at = time.monotonic()
 
     def behind(self, servers: Servers) -> None:
         """The load has just ended."""
         took = time.monotonic() - self._at
         self.seen["calls_s"] = round((self._count() - self._calls).total() / took, 1)
+        self.seen["sleeps_s"] = {name: round(n / took, 1) for name, n in (servers.sleeps() - self._sleeps).items()}
         self.seen["memory_grown"] = self._used(servers) - self._memory
 
     def _count(self) -> Counter[str]:

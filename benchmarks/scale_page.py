@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "scale.md"
 DEFAULT = HERE / "scale.jsonl"
 FLAT = 0.15
 GROUPS = {"broker": ("redis", "broker"), "gateways": ("gateway",), "workers": ("worker", "engine")}
-Value = Callable[[Record], float]
+Value = Callable[[Record], float | None]
 
 
 def add_parser(parser: argparse.ArgumentParser, out: Out) -> None:
@@ -48,14 +48,15 @@ def _shapes(text: str) -> Sequence[Shape]:
 
 
 class Scaled:
-    """Runs that can be believed, by what was run. Where a neighbour disturbed each of them (`noisy`), those are taken
-    that were right all the same: better than nothing, and the page says so."""
+    """Runs that can be believed, by what was run. Where a neighbour disturbed each run of anything (`noisy`), those are
+    taken that were right all the same: better than nothing, and the page says so."""
 
     def __init__(self, lines: Sequence[Record]) -> None:
         runs = [line for line in lines if line["kind"] == "scale"]
         quiet = [line for line in runs if not line["doubts"]]
-        self.noisy = any("us" in line for line in runs) and not any("us" in line for line in quiet)
-        self._lines = [line for line in runs if _right(line)] if self.noisy else quiet
+        right = [line for line in runs if _right(line)]
+        self.noisy = {_what(line) for line in right} != {_what(line) for line in quiet}
+        self._lines = right if self.noisy else quiet
         self.passed_over = len(runs) - len(self._lines)
 
     def shapes(self, broker: str) -> list[Shape]:
@@ -64,11 +65,16 @@ class Scaled:
 
     def each(self, scenario: str, broker: str, value: Value, shape: Shape | None = None) -> Spread | None:
         """A value over all rounds."""
-        found = self._of(scenario, broker)
-        return spread(value(one) for one in found if shape in (None, Shape(one["gateways"], one["workers"])))
+        some = self._of(scenario, broker)
+        found = [value(one) for one in some if shape in (None, Shape(one["gateways"], one["workers"]))]
+        return spread(one for one in found if one is not None)
 
     def _of(self, scenario: str, broker: str) -> list[Record]:
         return [one for one in self._lines if (one["scenario"], one["broker"]) == (scenario, broker)]
+
+
+def _what(record: Record) -> tuple[str, str, int, int]:
+    return record["scenario"], record["broker"], record["gateways"], record["workers"]
 
 
 def _right(record: Record) -> bool:
@@ -78,8 +84,8 @@ def _right(record: Record) -> bool:
 def _doubts(scaled: Scaled) -> str:
     if scaled.noisy:
         return (
-            "**The machine was not quiet**: in each run other processes used more than 15 % of a processor, so "
-            "that all costs are too high; they can be compared with each other only."
+            "**The machine was not quiet**: in most runs other processes used more than 15 % of a processor, so that "
+            "costs are too high and differ by more than they should."
         )
     return f"{scaled.passed_over} runs were passed over, because a neighbour or the load disturbed them."
 
@@ -113,6 +119,14 @@ _UNKNOWN = {"cores": "?", "processor": "?", "python": "?"}
 
 def _group(name: str, field: str = "each_us") -> Value:
     return lambda record: float(sum(record[field].get(one, 0) for one in GROUPS[name]))
+
+
+def _sleeps(name: str) -> Value:
+    def value(record: Record) -> float | None:
+        found = record.get("sleeps_s")
+        return found and sum(found.get(one, 0) for one in GROUPS[name]) / record["chunks_s"]
+
+    return value
 
 
 def _total(record: Record) -> float:
@@ -153,13 +167,14 @@ def _verdict(scaled: Scaled) -> str:
 def _counts(scaled: Scaled) -> str:
     rows = []
     for shape in scaled.shapes("redis"):
-        rest = [_text(scaled.each("scale", "redis", _group(name, "rest_ms_s"), shape)) for name in GROUPS]
-        calls = [scaled.each("scale", "redis", _field(name), shape) for name in ("rest_calls_s", "calls_s")]
-        chunks = scaled.each("scale", "redis", lambda record: record["chunks_s"] / record["calls_s"], shape)
-        rows.append((f"{shape.gateways} and {shape.workers}", *rest, *(_text(one, 0) for one in calls), _text(chunks)))
-    rests = (f"{name} at rest, ms of CPU per second" for name in GROUPS)
-    head = ("gateways and workers", *rests, "calls per second at rest", "under load", "chunks per call")
-    return table(head, rows)
+        rest = scaled.each("scale", "redis", lambda one: sum(one["rest_ms_s"].values()) * 1000 / one["chunks_s"], shape)
+        calls = scaled.each("scale", "redis", lambda one: one["calls_s"] / one["chunks_s"], shape)
+        writes = scaled.each("scale", "redis", _field("writes"), shape)
+        sleeps = [scaled.each("scale", "redis", _sleeps(name), shape) for name in GROUPS]
+        texts = [_text(rest), *(_text(one, 2) for one in (calls, writes, *sleeps))]
+        rows.append((str(shape.gateways), str(shape.workers), *texts))
+    head = ("gateways", "workers", "CPU at rest by chunk, us", "calls of Redis per chunk", "writes per chunk")
+    return table((*head, *(f"sleeps of {name} per chunk" for name in GROUPS)), rows)
 
 
 def _field(name: str) -> Value:

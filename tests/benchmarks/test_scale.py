@@ -17,7 +17,8 @@ def run(gateways: int, workers: int, us: float, *, broker: str = "redis", **more
     """A line of results: half of it is the broker's."""
     each = {"redis" if broker == "redis" else "broker": us / 2, "gateway": us / 4, "engine": us / 8, "worker": us / 8}
     names = {"kind": "scale", "at": "2026-01-02 03:04:05", "scenario": "scale", "broker": broker, "round": 1}
-    counts = {"chunks_s": 2000, "calls_s": 500, "rest_calls_s": 5, "rest_ms_s": each, "replies": 100}
+    counts = {"chunks_s": 2000, "calls_s": 500, "rest_calls_s": 5, "rest_ms_s": each, "replies": 100, "writes": 2.5}
+    counts["sleeps_s"] = dict.fromkeys(each, 1000)
     shape = {"gateways": gateways, "workers": workers, "us": us, "each_us": each, "memory_grown": 123_400, "doubts": []}
     return names | counts | shape | more
 
@@ -41,6 +42,10 @@ def test_the_page_says_whether_the_cost_is_flat(tmp_path: Path, us: float, said:
     assert f"| 4 | 1 | {us / 2:.1f} | {us / 4:.1f} | {us / 4:.1f} | {us:.1f} | +15% |" in page
 
 
+def test_the_counts_that_say_why_are_by_chunk(tmp_path: Path) -> None:
+    assert "| 1 | 1 | 50.0 | 0.25 | 2.50 | 0.50 | 0.50 | 1.00 |" in page_of(tmp_path, run(1, 1, 100.0))
+
+
 def test_growth_is_that_of_medians_and_runs_in_doubt_do_not_count(tmp_path: Path) -> None:
     lines = [run(1, 1, 90.0), run(1, 1, 100.0), run(1, 1, 300.0), run(2, 1, 110.0)]
     lines.append(run(2, 1, 900.0, doubts=["other processes"]))
@@ -56,11 +61,9 @@ def test_the_page_says_what_a_broker_adds_and_what_a_kept_reply_takes(tmp_path: 
     assert "| redis | 808.00 | +8.00 ms, +1.00% |" in page
 
 
-def test_where_all_runs_were_disturbed_the_page_says_so_and_shows_those_that_were_right(tmp_path: Path) -> None:
+def test_where_each_run_of_something_was_disturbed_the_page_says_so_and_shows_what_was_right(tmp_path: Path) -> None:
     noise: dict[str, Any] = {"doubts": ["other processes used 99% of a processor"]}
-    page = page_of(
-        tmp_path, run(1, 1, 100.0, **noise), run(2, 1, 120.0, **noise), run(4, 1, 777.0, doubts=["5 missing"])
-    )
+    page = page_of(tmp_path, run(1, 1, 100.0), run(2, 1, 120.0, **noise), run(4, 1, 777.0, doubts=["5 missing"]))
     assert "**The machine was not quiet**" in page
     assert "+20%" in page
     assert "777" not in page
