@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run, curve, profile, report, all of it, or load any address."""
+"""`python -m benchmarks`: run, curve, profile, report, all of it, or load any address; scale, a page of its own."""
 
 import argparse
 import signal
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import loading, profiling
+from benchmarks import loading, profiling, scale_page
 from benchmarks.figures import unmet
 from benchmarks.page import write_page
 from benchmarks.places import ROOT, Unavailable
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--processes", type=int, default=PROCESSES, help="gateway processes on the curve")
         one.add_argument("--page", type=Path, default=PAGE)
     loading.add_parser(commands.add_parser("load", help="load any address", description=loading.__doc__))
+    scale_page.add_parser(commands.add_parser("scale", help="more processes", description=scale_page.__doc__), _out)
     return parser
 
 

@@ -21,6 +21,10 @@ OpenLoad = Callable[[tuple[Part, ...], int], Load]
 Watch = Callable[[Servers], None]
 
 
+def nobody(servers: Servers) -> None:
+    """Does not watch."""
+
+
 class Ready(NamedTuple):
     """A peer that could be prepared."""
 
@@ -41,9 +45,9 @@ class Counters(NamedTuple):
         return Counters(servers.snapshot(), proc.busy(), time.monotonic())
 
 
-def run(ready: Ready, scenario: Scenario, seed: int = 1, watch: Watch = lambda servers: None) -> Record:
-    """Returns what was measured. `watch` is called when the load is about to begin. Raises servers.NotStarted,
-    generator.Failed."""
+def run(ready: Ready, scenario: Scenario, seed: int = 1, watch: Watch = nobody, look: Watch = nobody) -> Record:
+    """Returns what was measured. `watch` is called when the load is about to begin, `look` when it has ended. Raises
+    servers.NotStarted, generator.Failed."""
     port = free_port()
     servers = Servers(ready.start(port, scenario.interval), dict(ready.peer.settings))
     loads: list[Load] = []
@@ -52,7 +56,7 @@ def run(ready: Ready, scenario: Scenario, seed: int = 1, watch: Watch = lambda s
         time.sleep(SETTLE)
         open_load = _opener(f"127.0.0.1:{port}", ready.peer, loads)
         _warm_up(open_load, scenario)
-        return _measure(servers, open_load, scenario, seed, watch)
+        return _measure(servers, open_load, scenario, seed, watch, look)
     finally:
         for load in loads:
             load.close()
@@ -77,7 +81,7 @@ def _warm_up(open_load: OpenLoad, scenario: Scenario) -> None:
     time.sleep(SETTLE)
 
 
-def _measure(servers: Servers, open_load: OpenLoad, scenario: Scenario, seed: int, watch: Watch) -> Record:
+def _measure(servers: Servers, open_load: OpenLoad, scenario: Scenario, seed: int, watch: Watch, look: Watch) -> Record:
     record: Record = {}
     memory, kernel, before = servers.memory(), proc.kernel_memory(), Counters.read(servers)
     load = open_load(scenario.parts, seed)
@@ -92,6 +96,7 @@ def _measure(servers: Servers, open_load: OpenLoad, scenario: Scenario, seed: in
     begun = Counters.read(servers)
     measured = load.measured()
     ended = Counters.read(servers)
+    look(servers)
     if scenario.idles:
         time.sleep(2 * SETTLE)
         record["chatted"] = _per_connection(servers, memory, kernel, connected["open"])

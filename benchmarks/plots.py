@@ -1,10 +1,11 @@
-"""Two kinds of plots as SVG, small enough to be read as text."""
+"""Three kinds of plots as SVG, small enough to be read as text."""
 
 from collections.abc import Callable, Sequence
 from math import log10
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 300, 64, 44, 34
 GREEN, GREY = "#2a7d4f", "#9aa5ab"
+COLOURS = ("#b5523b", GREEN, "#3b6fb5", GREY)
 
 
 def curve(title: str, unit: str, points: Sequence[tuple[float, float, float, float]]) -> str:
@@ -42,6 +43,24 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, float]]) -> str:
         more = " (bar cut off)" if value > longest else ""
         body.append(_text(128 + width, at + 15, f"{value:,.1f} {unit}{more}", "start"))
     return _svg(title, body, TOP + 24 + 28 * len(rows))
+
+
+def stacked(title: str, unit: str, parts: Sequence[str], rows: Sequence[tuple[str, Sequence[float]]]) -> str:
+    """A bar for each row, of as many parts as there are names for; their sum stands behind it."""
+    longest = max(sum(values) for _, values in rows)
+    body = []
+    for number, (part, colour) in enumerate(zip(parts, COLOURS, strict=False)):
+        body.append(f'<rect x="{140 + number * 130}" y="{TOP}" width="12" height="12" fill="{colour}"/>')
+        body.append(_text(158 + number * 130, TOP + 11, part, "start"))
+    for number, (name, values) in enumerate(rows):
+        at, left = TOP + 28 + number * 28, 140.0
+        body.append(_text(130, at + 15, name, "end"))
+        for value, colour in zip(values, COLOURS, strict=False):
+            width = value / longest * (WIDTH - 260)
+            body.append(f'<rect x="{left:.1f}" y="{at}" width="{width:.1f}" height="20" fill="{colour}"/>')
+            left += width
+        body.append(_text(left + 8, at + 15, f"{sum(values):,.1f} {unit}", "start"))
+    return _svg(title, body, TOP + 40 + 28 * len(rows))
 
 
 def nothing() -> str:

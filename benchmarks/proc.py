@@ -64,6 +64,12 @@ def writes(pid: int) -> int:
     return int(fields["syscw"])
 
 
+def sleeps(pid: int) -> int:
+    """How often its first thread has gone to sleep, to be woken again. Raises OSError."""
+    text = (PROC / str(pid) / "status").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("voluntary_ctxt_switches:"))
+
+
 def busy() -> float:
     """Seconds that all processors of the machine have worked so far, and that were stolen from them."""
     fields = (PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]

@@ -108,6 +108,14 @@ class Servers:
                 found[name] += proc.own_memory(pid)
         return found
 
+    def sleeps(self) -> Counter[str]:
+        """How often each has gone to sleep."""
+        found = Counter[str]()
+        for pid, name in self.names().items():
+            with suppress(OSError):
+                found[name] += proc.sleeps(pid)
+        return found
+
     def stop(self) -> None:
         """Leave nothing behind."""
         for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):

@@ -39,7 +39,7 @@ async def perform(
             "echo_chunks": stage.chunks,
             "echo_interval": float(scenario.settings["LLM_CHAT_ECHO_INTERVAL"]),
             "lease": LEASE,
-            "retention": RETENTION,
+            "retention": float(scenario.settings.get("LLM_CHAT_REPLY_RETENTION", RETENTION)),
         },
     )
     try:

@@ -7,7 +7,7 @@ CHAOS_CRASH (see crash.py), CHAOS_MUTATION (see mutations.py).
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.chaos.witness import broker, clock, crash, gateway, hooks, mutations, worker
+from tests.chaos.witness import broker, clock, crash, gateway, hooks, inside, mutations, worker
 from tests.chaos.witness.tape import Tapes
 
 
@@ -24,4 +24,5 @@ def install(environment: Mapping[str, str]) -> None:
     gateway.install(patches, tapes)
     worker.install(patches, tapes)
     crash.install(patches, tapes, environment.get("CHAOS_CRASH", ""))
+    inside.install(tapes)
     patches.listen()

@@ -3,11 +3,12 @@
 Each stands in one place of the service and leaves the rest as it is, as a mistake of ours would.
 """
 
-from tests.chaos.witness import broken_broker, broken_gateway, broken_worker
+from tests.chaos.witness import broken_broker, broken_gateway, broken_redis, broken_worker
 from tests.chaos.witness.hooks import Patches
 from tests.chaos.witness.tape import Tapes
 
-MUTATIONS = {**broken_broker.MUTATIONS, **broken_gateway.MUTATIONS, **broken_worker.MUTATIONS}
+MUTATIONS = {**broken_broker.MUTATIONS, **broken_gateway.MUTATIONS, **broken_redis.MUTATIONS}
+MUTATIONS |= broken_worker.MUTATIONS
 
 
 def install(patches: Patches, tapes: Tapes, name: str) -> None:
