@@ -154,7 +154,8 @@ class Submitting:
             else:
                 self._refuse(session, entry, error)
 
-        self._hub.attach_again(session)  # it may be open still, with nothing of it to be read: then that brings it
+        if self._hub.has(session):  # it may be open still, with nothing of it to be read: then that brings it
+            self._hub.attach_again(session)
         then(self._broker.read(session.id, None, 1), found, failed)
 
     def _again(self, session: LiveSession, entry: Entry, answer: Answer, *, comes: bool) -> None:
