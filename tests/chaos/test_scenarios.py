@@ -17,7 +17,7 @@ SMALL = {
     "failover_gap": 2,
     "gateway_kill": 50,
     "idempotent_submit": 20,
-    "leaks": 100,
+    "leaks": 400,
     "reconnect": 10,
     "several_hosts": 1,
     "slow_readers": 10,
