@@ -130,7 +130,7 @@ def _left(before: dict[str, dict[int, str]]) -> list[str]:
         f"{kind}: {number} {text}"
         for kind, there in before.items()
         for number, text in KINDS[kind]().items()
-        if there.get(number) != text
+        if (number not in there if kind == "children" else there.get(number) != text)  # one just begun has no name yet
     ]
 
 
